@@ -1,0 +1,224 @@
+"""A data set folder, read, checked and turned into what training needs (SPEC section 2).
+
+A folder holds `trnMat`, `valMat`, `tstMat` (`.npz` by scipy.sparse.save_npz, or the published `.pkl`) of one
+shape (U, I), any nonzero an interaction, and one `<modality>_feat.npy` (or `.npy.zip`) of I rows per modality.
+"""
+import re
+import zipfile
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from Utils.Errors import InputError
+from Utils.SafePickle import load_sparse_pickle
+
+SPLITS = {'train': 'trnMat', 'val': 'valMat', 'test': 'tstMat'}
+MATRIX_SUFFIXES = ('.npz', '.pkl')  # the first that is there is read: .npz needs no unpickling
+FEATURE_FILE = re.compile(r'(?P<modality>.+)_feat\.npy(\.zip)?')
+FIRST_MODALITIES = ('image', 'text', 'audio')  # their published order; others follow by name
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Interactions as CSR matrices of ones (U, I); features as float32 arrays (I, d_m) by modality."""
+
+    name: str
+    train: sp.csr_matrix
+    val: sp.csr_matrix
+    test: sp.csr_matrix
+    features: dict
+
+    @property
+    def n_users(self):
+        return self.train.shape[0]
+
+    @property
+    def n_items(self):
+        return self.train.shape[1]
+
+    @property
+    def modalities(self):
+        return tuple(self.features)
+
+    def statistics(self):
+        """Counts, sparsity of the three splits together (percent) and the width of each modality."""
+        counts = {split: getattr(self, split).nnz for split in SPLITS}
+        sparsity = 100 * (1 - sum(counts.values()) / (self.n_users * self.n_items))
+        return {'users': self.n_users, 'items': self.n_items, **counts, 'sparsity_percent': round(sparsity, 3),
+                'modalities': {name: feature.shape[1] for name, feature in self.features.items()}}
+
+
+def load_dataset(data_dir, name, modalities=None):
+    """Read `data_dir`/`name`. `modalities`: which to use and in which order; None: all the folder has."""
+    folder = find_folder(Path(data_dir), name)
+    matrices = {split: load_matrix(folder, stem) for split, stem in SPLITS.items()}
+    shapes = {split: matrix.shape for split, matrix in matrices.items()}
+    if len(set(shapes.values())) > 1:
+        told = ', '.join(f'{SPLITS[split]} {rows} x {cols}' for split, (rows, cols) in shapes.items())
+        raise InputError(f'The matrices in {folder} differ in shape ({told}): all three must be users x items.')
+    if matrices['train'].nnz == 0:
+        raise InputError(f'The training matrix in {folder} holds no interaction: there is nothing to learn from.')
+    files = feature_files(folder)
+    chosen = choose_modalities(folder, files, modalities)
+    n_items = matrices['train'].shape[1]
+    return Dataset(name=name, features={name: load_features(files[name], n_items) for name in chosen}, **matrices)
+
+
+def find_folder(data_dir, name):
+    folder = data_dir / name
+    if not name or not folder.is_dir():
+        found = sorted({path.parent.name for path in data_dir.glob('*/trnMat.*')})
+        near = get_close_matches(name, found, 1)
+        raise InputError(f'There is no data set folder {folder}. '
+                         + (f'Did you mean {near[0]}? ' if near else '')
+                         + (f'{data_dir} has: {", ".join(found)}.' if found else f'{data_dir} has no data set; '
+                            'give the folder that holds them with --data_dir.'))
+    return folder
+
+
+def load_matrix(folder, stem):
+    """`stem`.npz or `stem`.pkl -> CSR matrix of ones with sorted indices."""
+    path = next((folder / f'{stem}{suffix}' for suffix in MATRIX_SUFFIXES if (folder / f'{stem}{suffix}').is_file()),
+                None)
+    if path is None:
+        raise InputError(f'{folder} has neither {stem}.npz nor {stem}.pkl; a data set folder holds '
+                         f'{", ".join(SPLITS.values())} and one *_feat.npy per modality.')
+    matrix = load_sparse_pickle(path) if path.suffix == '.pkl' else load_npz(path)
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise InputError(f'{path} has the shape {matrix.shape}; users x items was expected.')
+    if matrix.dtype.kind not in 'biuf' or not np.all(np.isfinite(matrix.data)) or np.any(matrix.data < 0):
+        raise InputError(f'{path} holds negative, missing or non-numeric entries; interactions are positive numbers.')
+    matrix = matrix.tocoo()
+    present = matrix.data != 0
+    ones = np.ones(np.count_nonzero(present), np.float32)
+    matrix = sp.csr_matrix((ones, (matrix.row[present], matrix.col[present])), matrix.shape)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return matrix
+
+
+def load_npz(path):
+    try:
+        matrix = sp.load_npz(path)
+        matrix.tocsr().check_format(full_check=True)
+        return matrix
+    except Exception as error:  # a damaged archive can fail in many ways: zip, numpy and scipy each have theirs
+        raise InputError(f'{path} is not a readable sparse matrix ({type(error).__name__}): it must be written by '
+                         'scipy.sparse.save_npz.') from error
+
+
+def feature_files(folder):
+    """Modality -> file, in the order image, text, audio, then the others by name."""
+    files = {}
+    for path in sorted(folder.iterdir()):
+        match = FEATURE_FILE.fullmatch(path.name)
+        if match:
+            files.setdefault(match['modality'], path)  # sorted: a plain .npy comes before its .zip
+    ranks = {name: rank for rank, name in enumerate(FIRST_MODALITIES)}
+    return {name: files[name] for name in sorted(files, key=lambda name: (ranks.get(name, len(ranks)), name))}
+
+
+def choose_modalities(folder, files, wanted):
+    if wanted is None:
+        wanted = tuple(files)
+    for name in wanted:
+        if name not in files:
+            near = get_close_matches(name, files, 1)
+            raise InputError(f'{folder} has no file {name}_feat.npy. '
+                             + (f'Did you mean {near[0]}? ' if near else '')
+                             + (f'Its modalities: {", ".join(files)}.' if files else 'It has no *_feat.npy at all.'))
+    if len(set(wanted)) < len(wanted):
+        raise InputError(f'--modalities {" ".join(wanted)} names a modality twice.')
+    return wanted
+
+
+def load_features(path, n_items):
+    """`.npy` or `.npy.zip` of numbers -> finite float32 array (I, width)."""
+    try:
+        if path.suffix == '.zip':
+            with zipfile.ZipFile(path) as archive:
+                names = [name for name in archive.namelist() if name.endswith('.npy') and '__MACOSX' not in name]
+                if len(names) != 1:
+                    raise InputError(f'{path} holds {len(names)} .npy files; one was expected.')
+                with archive.open(names[0]) as file:
+                    features = np.lib.format.read_array(file, allow_pickle=False)
+        else:
+            features = np.load(path, allow_pickle=False)
+    except InputError:
+        raise
+    except Exception as error:  # zip and numpy each have several kinds of failure for a damaged file
+        raise InputError(f'{path} is not a readable .npy array of numbers ({type(error).__name__}).') from error
+    if not isinstance(features, np.ndarray) or features.dtype.kind not in 'biuf' or features.ndim != 2:
+        raise InputError(f'{path} must be a table of numbers, items x width.')
+    if features.shape[0] != n_items or features.shape[1] == 0:
+        raise InputError(f'{path} has the shape {features.shape[0]} x {features.shape[1]}, but the matrices have '
+                         f'{n_items} items: one row per item, one or more columns were expected.')
+    with np.errstate(over='ignore'):  # a float64 too large for float32 becomes infinite and is told of below
+        features = np.ascontiguousarray(features, dtype=np.float32)
+    bad = ~np.isfinite(features).all(axis=1)
+    if bad.any():
+        raise InputError(f'{path} has NaN or infinite values in {bad.sum()} rows, the first of them row '
+                         f'{bad.argmax()}: fill or drop them.')
+    return features
+
+
+class UserRows:
+    """The rows of a CSR matrix of interactions, on a device, for batches of users."""
+
+    def __init__(self, matrix, device='cpu'):
+        self.shape = matrix.shape
+        self.starts = torch.as_tensor(matrix.indptr, dtype=torch.int64, device=device)
+        self.items = torch.as_tensor(matrix.indices, dtype=torch.int64, device=device)
+        self.counts = self.starts.diff()
+
+    @property
+    def users(self):
+        """The user of every interaction, in the order of `items`."""
+        return torch.repeat_interleave(self.counts)
+
+    def pairs(self, users):
+        """Users (B,) -> (row in the batch, item) of each of their interactions."""
+        counts = self.counts[users]
+        rows = torch.repeat_interleave(counts)
+        firsts = self.starts[users] - (counts.cumsum(0) - counts)
+        return rows, self.items[firsts[rows] + torch.arange(len(rows), device=rows.device)]
+
+    def dense(self, users, dtype=torch.float32):
+        """Users (B,) -> their rows as ones and zeros (B, I)."""
+        rows = torch.zeros(len(users), self.shape[1], dtype=dtype, device=users.device)
+        rows[self.pairs(users)] = 1
+        return rows
+
+
+class NegativeSampler:
+    """For each training interaction one item, uniform among those its user has no training interaction with.
+
+    Exact, without rejection: the r-th such item of a user is r plus the number of her items that come
+    before it, which a binary search finds, because (her k-th item) - k never falls as k grows.
+    Interactions of a user who has every item have no negative; `users` and `positives` leave them out.
+    """
+
+    def __init__(self, rows):
+        free = rows.shape[1] - rows.counts  # items open to each user
+        users = rows.users
+        rank = torch.arange(len(rows.items), device=users.device) - rows.starts[users]
+        usable = free[users] > 0
+        if not usable.any():
+            raise InputError('Every user has every item in training: there is no negative item to learn from.')
+        self.n_items = rows.shape[1]
+        self.keys = users * self.n_items + rows.items - rank
+        self.users, self.positives = users[usable], rows.items[usable]
+        self.free, self.starts = free[self.users], rows.starts[self.users]
+
+    def __len__(self):
+        return len(self.users)
+
+    def sample(self, generator):
+        """One negative per interaction, in the order of `users` and `positives`."""
+        draw = torch.rand(len(self), dtype=torch.float64, generator=generator, device=self.users.device)
+        rank = (draw * self.free).long()
+        return rank + torch.searchsorted(self.keys, self.users * self.n_items + rank, right=True) - self.starts

@@ -1,0 +1,165 @@
+"""Train a model on a data set folder and report Recall, NDCG and Precision: `python Main.py --help`.
+
+The loop knows four things of a model (see MDMNS in Model.py), so that another one can take part through
+`MODELS` alone:
+    begin_epoch()                   work done once per epoch; returns named figures for metrics.csv
+    losses(users, pos, neg)         the named terms of a batch's loss, whose sum is minimised
+    scores()                        a function of users (B,) that returns their scores of all items (B, I);
+                                    its `arrays()` are saved as the trained embeddings
+    loop_parameters()               the parameters that the loop's Adam trains
+"""
+import sys
+
+import torch
+
+from DataHandler import NegativeSampler, UserRows, load_dataset
+from Datasets.generate import ensure_generated
+from Model import MDMNS
+from Params import parse
+from Utils.Errors import InputError
+from Utils.Metrics import NAMES, evaluate
+from Utils.Results import Best, RunFolder, run_config
+from Utils.TimeLogger import Stopwatch, log, progress, show_loss
+
+MODELS = {'mdmns': MDMNS}
+
+
+def choose_device(settings):
+    """--device and --gpu -> torch.device; `auto` is CUDA device --gpu where there is one, else the CPU."""
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    name = settings.device
+    if name == 'auto':
+        name = f'cuda:{settings.gpu}' if n_gpus or settings.gpu != '0' else 'cpu'
+    kind, _, number = name.partition(':')
+    if kind == 'cpu' and not number:
+        return torch.device('cpu')
+    if kind != 'cuda' or not (number or '0').isdecimal():
+        raise InputError(f'--device {name} is not known: use auto, cpu, cuda or cuda:N.')
+    number = int(number or settings.gpu)
+    if number >= n_gpus:
+        raise InputError(f'CUDA device {number} is not there: torch sees {n_gpus or "no"} CUDA devices here. '
+                         'Use --device cpu or another number.')
+    return torch.device('cuda', number)
+
+
+def train_epoch(model, optimiser, sampler, settings, generator):
+    """One pass over the training interactions, shuffled, each with a fresh negative; the mean of each loss term."""
+    negatives = sampler.sample(generator)
+    batches = torch.randperm(len(sampler), generator=generator, device=generator.device).split(settings.batch)
+    bar = progress(batches, 'training')
+    totals = {}
+    for batch in bar:
+        terms = model.losses(sampler.users[batch], sampler.positives[batch], negatives[batch])
+        loss = sum(terms.values())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        for name, term in terms.items():  # summed on the device: reading them here would wait for every step
+            totals[name] = totals.get(name, 0) + term.detach()
+        show_loss(bar, loss)
+    return {name: float(total) / len(batches) for name, total in totals.items()}
+
+
+def by_popularity(rows):
+    """The score function that ranks items by their number of training interactions: the bar to clear."""
+    counts = torch.bincount(rows.items, minlength=rows.shape[1]).float()
+    return lambda users: counts.repeat(len(users), 1)
+
+
+def describe(metrics, k):
+    return ' '.join(f'{name.capitalize() if name != "ndcg" else "NDCG"}@{k} {metrics[name]:.4f}' for name in NAMES)
+
+
+def log_header(settings, dataset, device, model, out):
+    facts = dataset.statistics()
+    log(f'{settings.model} on {dataset.name}: {facts["users"]:,} users, {facts["items"]:,} items, interactions '
+        f'{facts["train"]:,} train / {facts["val"]:,} val / {facts["test"]:,} test, '
+        f'sparsity {facts["sparsity_percent"]} %')
+    log('modalities: ' + (', '.join(f'{name} ({width})' for name, width in facts['modalities'].items()) or 'none'))
+    where = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'{torch.get_num_threads()} threads'
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    log(f'device: {device} ({where}); {parameters:,} parameters; seed {settings.seed}; results in {out}')
+
+
+def log_protocols(summary, popularity, k):
+    test, val = summary['best_test'], summary['best_val']
+    if val:
+        log(f'best validation Recall at epoch {val["epoch"]}: val {describe(val["val"], k)}; '
+            f'test {describe(val["test"], k)}')
+    else:
+        log('no validation interactions: no epoch can be selected without looking at the test set')
+    if test:
+        log(f'best test Recall (the release\'s protocol) at epoch {test["epoch"]}: test {describe(test, k)}')
+    log(f'ranking by popularity, for comparison: test {describe(popularity["test"].means(), k)}')
+
+
+def run(settings):
+    """Everything from the data set folder to result.json; returns the latter's content."""
+    watch = Stopwatch()
+    device = choose_device(settings)
+    if settings.model not in MODELS:
+        raise InputError(f'--model {settings.model} is not known; there are: {", ".join(MODELS)}.')
+    ensure_generated(settings.data_dir, settings.data)
+    dataset = load_dataset(settings.data_dir, settings.data, settings.modalities)
+    for flag in ('topk', 'rebuild_k'):
+        if getattr(settings, flag) > dataset.n_items:
+            raise InputError(f'--{flag} {getattr(settings, flag)} is more than the {dataset.n_items} items of '
+                             f'{dataset.name}: lower it.')
+    if dataset.test.nnz == 0:
+        raise InputError(f'The test matrix of {dataset.name} holds no interaction: there is nothing to evaluate.')
+
+    torch.manual_seed(settings.seed)
+    generator = torch.Generator(device).manual_seed(settings.seed)
+    model = MODELS[settings.model](dataset, settings, generator)
+    optimiser = torch.optim.Adam(model.loop_parameters(), settings.lr)
+    train_rows = UserRows(dataset.train, device)
+    withheld = {'val': UserRows(dataset.val, device), 'test': UserRows(dataset.test, device)}
+    sampler = NegativeSampler(train_rows)
+
+    out = RunFolder(settings.out or f'results/{dataset.name}/{settings.model}-seed{settings.seed}')
+    log_header(settings, dataset, device, model, out.path)
+    if out.holds_a_run():
+        log('the earlier run in this folder is replaced')
+        out.clear()
+    config = run_config(settings, dataset, device)
+    out.write_json('config.json', config)
+    popularity = evaluate(by_popularity(train_rows), train_rows, withheld, settings.topk, settings.tstBat)
+
+    best = Best()
+    epoch_watch = Stopwatch()
+    for epoch in range(settings.epoch):
+        figures = model.begin_epoch()
+        figures = {**train_epoch(model, optimiser, sampler, settings, generator), **figures}
+        line = f'epoch {epoch}/{settings.epoch - 1}  ' + ' '.join(f'{name} {x:.4g}' for name, x in figures.items())
+        if epoch % settings.tstEpoch == 0 or epoch == settings.epoch - 1:
+            scores = model.scores()
+            metrics = evaluate(scores, train_rows, withheld, settings.topk, settings.tstBat)
+            if 'val' in best.update(epoch, metrics) or epoch == 0:
+                out.write_arrays('embeddings.npz', scores.arrays())
+            row = {f'{split}_{name}': value for split in withheld for name, value in metrics[split].means().items()}
+            seconds = epoch_watch.lap()
+            out.add_metrics({'epoch': epoch, **figures, **row, 'seconds': round(seconds, 3)})
+            line += ''.join(f'  | {split} {describe(metrics[split].means(), settings.topk)}' for split in withheld)
+            line += f'  | {seconds:.1f} s'
+        log(line)
+
+    summary = best.summary()
+    result = {'dataset': dataset.name, 'config': config, **summary, 'popularity': popularity['test'].means(),
+              'seconds': round(watch.lap(), 3)}
+    out.write_arrays('per_user.npz', best.per_user())
+    out.write_json('result.json', result)
+    log_protocols(summary, popularity, settings.topk)
+    return result
+
+
+def main(argv=None):
+    try:
+        run(parse(argv))
+    except InputError as error:
+        print(f'Main.py: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

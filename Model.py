@@ -1,0 +1,353 @@
+"""MDMNS (SPEC.md sections 3 to 6): modal diffusion denoisers, guidance, the graph network and its losses.
+
+Shapes: U users, I items, B rows in a batch, d = latdim, d_m a modality's width, h = guide_fused_hidden_dim.
+Section numbers are those of the specification that the README summarises.
+"""
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from DataHandler import UserRows
+from Utils.Errors import InputError
+from Utils.Graph import dropped_graph, normalised_graph
+from Utils.TimeLogger import progress, show_loss
+from Utils.Utils import FUSED, cross_modal_loss, embedding_decay, modal_bpr_loss, multi_level_loss, noise_levels
+
+DROPOUT = 0.5  # of the denoisers' input while they train
+
+
+class Linear(nn.Module):
+    """x W' + b with freshly drawn weights; `std` None: uniform in +-1/sqrt(fan_in), as torch.nn.Linear draws."""
+
+    def __init__(self, n_in, n_out, generator, std=None, bias=True):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_out, n_in, device=generator.device))
+        self.bias = nn.Parameter(torch.empty(n_out, device=generator.device)) if bias else None
+        for tensor, spread in ((self.weight, std), (self.bias, 0.001)):
+            if tensor is None:
+                continue
+            if std is None:
+                nn.init.uniform_(tensor, -1 / math.sqrt(n_in), 1 / math.sqrt(n_in), generator=generator)
+            else:
+                nn.init.normal_(tensor, std=spread, generator=generator)
+
+    def forward(self, x):
+        return F.linear(x, self.weight, self.bias)
+
+
+def timestep_embedding(timesteps, size):
+    """[cos(t w_k), sin(t w_k)], w_k = exp(-ln(10000) k/(size//2)), zero-padded when odd: (B,) -> (B, size)."""
+    half = size // 2
+    frequencies = torch.exp(-math.log(10000) / half * torch.arange(half, device=timesteps.device))
+    angles = timesteps[:, None] * frequencies
+    return F.pad(torch.cat([angles.cos(), angles.sin()], 1), (0, size % 2))
+
+
+class Denoiser(nn.Module):
+    """f(x, t), which predicts x_0 (section 3): layers I + size -> reversed(dims) and back dims -> I, tanh between.
+
+    The first layer's weights for x and for the time embedding are kept apart, which saves joining the two.
+    """
+
+    def __init__(self, n_items, dims, time_size, norm, generator):
+        super().__init__()
+
+        def layer(n_in, n_out, fan_in=None, bias=True):
+            std = math.sqrt(2 / ((fan_in or n_in) + n_out))
+            return Linear(n_in, n_out, generator, std, bias)
+
+        widths = [*reversed(dims)]
+        self.norm = norm
+        self.time_size = time_size
+        self.time = layer(time_size, time_size)
+        self.first = layer(n_items, widths[0], n_items + time_size)
+        self.first_time = layer(time_size, widths[0], n_items + time_size, bias=False)
+        self.hidden = nn.ModuleList(layer(a, b) for a, b in [*pairwise(widths), *pairwise(dims)])
+        self.last = layer(dims[-1], n_items)
+
+    def forward(self, x, timesteps, keep_mask=None):
+        """x (B, I), timesteps (B,) -> (B, I). keep_mask: (B, I) ones and zeros, the dropout of the input."""
+        if self.norm:
+            x = F.normalize(x)
+        if keep_mask is not None:
+            x = x * keep_mask / (1 - DROPOUT)
+        time = self.time(timestep_embedding(timesteps, self.time_size))
+        hidden = torch.tanh(self.first(x) + self.first_time(time))
+        for layer in self.hidden:
+            hidden = torch.tanh(layer(hidden))
+        return self.last(hidden)
+
+
+class GaussianDiffusion(nn.Module):
+    """The noise schedule and the processes it defines (section 3), for any denoiser. All buffers are float64."""
+
+    def __init__(self, steps, noise_scale, noise_min, noise_max, device=None):
+        super().__init__()
+        self.steps = steps
+        v = torch.linspace(noise_scale * noise_min, noise_scale * noise_max, steps, dtype=torch.float64, device=device)
+        betas = torch.cat([v[:1], (1 - (1 - v[1:]) / (1 - v[:-1])).clamp(max=0.999)])
+        betas[0] = 1e-4
+        abar = torch.cumprod(1 - betas, 0)
+        before = torch.cat([torch.ones_like(abar[:1]), abar[:-1]])
+        variance = betas * (1 - before) / (1 - abar)
+        snr = abar / (1 - abar)
+        self.register_buffer('betas', betas)
+        self.register_buffer('alphas_cumprod', abar)
+        self.register_buffer('posterior_mean_coef1', betas * before.sqrt() / (1 - abar))
+        self.register_buffer('posterior_mean_coef2', (1 - before) * (1 - betas).sqrt() / (1 - abar))
+        self.register_buffer('posterior_variance', variance)
+        self.register_buffer('posterior_log_variance_clipped', torch.cat([variance[1:2], variance[1:]]).log())
+        self.register_buffer('loss_weight', torch.cat([torch.ones_like(snr[:1]), snr[:-1] - snr[1:]]))
+
+    def noised(self, x_0, timesteps, noise):
+        """The forward process: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise."""
+        abar = self.alphas_cumprod[timesteps, None]
+        return abar.sqrt().to(x_0.dtype) * x_0 + (1 - abar).sqrt().to(x_0.dtype) * noise
+
+    def sample(self, denoiser, x_0, sampling_steps=0, sampling_noise=False, generator=None):
+        """The reverse process from the rows x_0 (B, I), noised first if sampling_steps > 0; dropout off."""
+        def draw():
+            return torch.randn(x_0.shape, generator=generator, dtype=x_0.dtype, device=x_0.device)
+
+        x = x_0
+        if sampling_steps:
+            x = self.noised(x_0, torch.full_like(x_0[:, 0], sampling_steps - 1, dtype=torch.int64), draw())
+        for step in reversed(range(self.steps)):
+            timesteps = torch.full_like(x[:, 0], step, dtype=torch.int64)
+            x = self.posterior_mean_coef1[step] * denoiser(x, timesteps) + self.posterior_mean_coef2[step] * x
+            if sampling_noise and step:
+                x = x + (0.5 * self.posterior_log_variance_clipped[step]).exp() * draw()
+        return x
+
+
+def draw_fusion(n_rows, latdim, hidden, generator):
+    """The guidance's weights, which the released program draws at every call and never trains: random user
+    embeddings (B, h), a layer d -> h for the items' features, the layer h -> h of the graph convolution, and
+    the layer d -> B of the guess."""
+    return {'users': torch.randn(n_rows, hidden, generator=generator, device=generator.device),
+            'items': Linear(latdim, hidden, generator).requires_grad_(False),
+            'convolution': Linear(hidden, hidden, generator).requires_grad_(False),
+            'guess': Linear(latdim, n_rows, generator).requires_grad_(False)}
+
+
+def fuse(x_t, guide, weights):
+    """Guidance (section 3): noised rows x_t (B, I) and a guide (I, d) -> fused rows (B, I).
+
+    With A = [[0, x_t], [x_t', 0]] + Identity, s = (row sums of A, at least 1e-8)^-1/2 and nodes
+    [users; items(guide)]: out = convolution((s A s) nodes), fused = out's users times out's items. A is never built.
+    """
+    user_scale = (1 + x_t.sum(1)).clamp(min=1e-8).rsqrt()[:, None]
+    item_scale = (1 + x_t.sum(0)).clamp(min=1e-8).rsqrt()[:, None]
+    users, items = user_scale * weights['users'], item_scale * weights['items'](guide)
+    convolution = weights['convolution']
+    return convolution(user_scale * (users + x_t @ items)) @ convolution(item_scale * (items + x_t.T @ users)).T
+
+
+def denoising_losses(diffusion, denoiser, x_0, timesteps, noise, features, item_embeds, guide=None, fusion=None,
+                     keep_mask=None):
+    """Per-user losses of the denoiser on rows x_0 (B, I) (section 3): two vectors (B,).
+
+    First: w_t (mean_i (x_0 - f)^2 + mean_i (x_0 - g)^2), the second part only with a guide. Second: the modal
+    alignment mean_d (f features - x_0 item_embeds)^2. No gradient flows through the denoiser's input.
+    """
+    with torch.no_grad():
+        x_t = diffusion.noised(x_0, timesteps, noise)
+        seen = x_t if guide is None else fuse(x_t, guide, fusion)
+    predicted = denoiser(seen, timesteps, keep_mask)
+    error = (x_0 - predicted).square().mean(1)
+    if guide is not None:
+        error = error + (x_0 - fusion['guess'](guide).T).square().mean(1)
+    alignment = (predicted @ features - x_0 @ item_embeds).square().mean(1)
+    return diffusion.loss_weight[timesteps].to(error.dtype) * error, alignment
+
+
+class MatrixProjection(nn.Module):
+    """F_m = LeakyReLU_0.2(X_m W_m), Xavier uniform W_m (section 5, `trans` 0)."""
+
+    def __init__(self, n_in, n_out, generator):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_in, n_out, device=generator.device))
+        nn.init.xavier_uniform_(self.weight, generator=generator)
+
+    def forward(self, features):
+        return F.leaky_relu(features @ self.weight, 0.2)
+
+
+class DotScores:
+    """Scores of users (B,) against all items: the sum of the outputs' inner products (section 5)."""
+
+    def __init__(self, outputs):
+        self.outputs = outputs
+        self.users = torch.cat([users for users, _ in outputs.values()], 1)
+        self.items = torch.cat([items for _, items in outputs.values()], 1)
+
+    def __call__(self, users):
+        return self.users[users] @ self.items.T
+
+    def arrays(self):
+        """The embeddings behind the scores, by name, as NumPy arrays."""
+        return {f'{name}_{side}': table.cpu().numpy() for name, pair in self.outputs.items()
+                for side, table in zip(('users', 'items'), pair, strict=True)}
+
+
+class MDMNS(nn.Module):
+    """The recommender with its modal diffusion denoisers.
+
+    What the training loop asks of a model: `begin_epoch`, `losses`, `scores` and `loop_parameters`.
+    """
+
+    def __init__(self, dataset, settings, generator):
+        super().__init__()
+        if not dataset.modalities:
+            raise InputError(f'{dataset.name} has no *_feat.npy: MDMNS needs the features of at least one modality.')
+        self.settings = settings
+        self.generator = generator
+        self.modalities = dataset.modalities
+        device, d = generator.device, settings.latdim
+        self.rows = UserRows(dataset.train, device)
+        self.features = {name: torch.as_tensor(table, device=device) for name, table in dataset.features.items()}
+        self.adj = normalised_graph(self.rows.users, self.rows.items, dataset.n_users, dataset.n_items)
+        self.modal_adj = {}  # rebuilt by begin_epoch
+
+        self.user_embeds = nn.Parameter(torch.empty(dataset.n_users, d, device=device))
+        self.item_embeds = nn.Parameter(torch.empty(dataset.n_items, d, device=device))
+        for table in (self.user_embeds, self.item_embeds):
+            nn.init.xavier_uniform_(table, generator=generator)
+        self.modal_weight = nn.Parameter(torch.full((len(self.modalities),), 1 / len(self.modalities), device=device))
+        self.projections = nn.ModuleDict()
+        self.denoisers = nn.ModuleDict()
+        for name, table in self.features.items():
+            linear = settings.trans == 1 or (settings.trans == 2 and name == 'text')
+            self.projections[name] = (Linear if linear else MatrixProjection)(table.shape[1], d, generator)
+            self.denoisers[name] = Denoiser(dataset.n_items, settings.dims, settings.d_emb_size, settings.norm,
+                                            generator)
+        self.diffusion = GaussianDiffusion(settings.steps, settings.noise_scale, settings.noise_min,
+                                           settings.noise_max, device)
+        self.levels = noise_levels(settings.steps) if settings.noise_levels is None else settings.noise_levels
+        self.denoiser_optimisers = {name: torch.optim.Adam(denoiser.parameters(), settings.lr)
+                                    for name, denoiser in self.denoisers.items()}
+
+    def loop_parameters(self):
+        """What the training loop's own Adam trains: all but the denoisers, which have theirs."""
+        return [self.user_embeds, self.item_embeds, self.modal_weight, *self.projections.parameters()]
+
+    # The graph network (section 5)
+
+    def project(self):
+        """F_m (I, d) of every modality."""
+        return {name: projection(self.features[name]) for name, projection in self.projections.items()}
+
+    def layers(self, nodes):
+        """sum_{l=0..gnn_layer} A^l nodes."""
+        total = nodes
+        for _ in range(self.settings.gnn_layer):
+            nodes = self.adj @ nodes
+            total = total + nodes
+        return total
+
+    def outputs(self, fused=True):
+        """Users and items of every O_m, and of O_f if asked for: name -> (users (U, d), items (I, d))."""
+        n_users = len(self.user_embeds)
+        embeds = torch.cat([self.user_embeds, self.item_embeds])
+
+        def aggregate(item_table, graph):
+            first = self.adj @ torch.cat([self.user_embeds, F.normalize(item_table)])
+            second = self.adj @ torch.cat([first[:n_users], self.item_embeds])
+            return first + second + self.settings.ris_adj_lambda * (graph @ embeds)
+
+        hidden = {name: aggregate(table, self.modal_adj[name]) for name, table in self.project().items()}
+        if fused:
+            mixed = sum(weight * nodes for weight, nodes in zip(self.modal_weight.softmax(0), hidden.values(),
+                                                                strict=True))
+            hidden[FUSED] = aggregate(mixed[n_users:], self.adj)
+        return {name: (self.layers(nodes) + self.settings.ris_lambda * F.normalize(nodes)).split(
+            [n_users, len(self.item_embeds)]) for name, nodes in hidden.items()}
+
+    def contrast_views(self):
+        """Users and items of V_m = sum_{l=0..gnn_layer} A^l G_m [E_u; norm(F_m)] of every modality (section 6)."""
+        sizes = [len(self.user_embeds), len(self.item_embeds)]
+        return {name: self.layers(self.modal_adj[name] @ torch.cat([self.user_embeds, F.normalize(table)])).split(sizes)
+                for name, table in self.project().items()}
+
+    # What the training loop calls
+
+    def losses(self, users, positives, negatives):
+        """The named terms of a batch's loss, weights included; their sum is what is minimised (section 6)."""
+        settings = self.settings
+        multi_level = settings.cl_method == 1
+        outputs = self.outputs(fused=multi_level)  # without the multi-level loss nothing trains through O_f
+        if multi_level:
+            contrast = multi_level_loss(outputs, self.levels, settings.temp, self.noise_like_items)
+        else:
+            contrast = cross_modal_loss(self.contrast_views(), users, positives, settings.temp)
+        return {'bpr': modal_bpr_loss(outputs, users, positives, negatives, settings.batch),
+                'reg': settings.reg * embedding_decay(self.user_embeds, self.item_embeds),
+                'cl': settings.ssl_reg * contrast}
+
+    def noise_like_items(self, *_):
+        return torch.randn(self.item_embeds.shape, generator=self.generator, device=self.generator.device)
+
+    @torch.no_grad()
+    def scores(self):
+        """The scoring function of the model as it stands: users (B,) -> (B, I)."""
+        return DotScores(self.outputs())
+
+    def begin_epoch(self):
+        """Train the denoisers for one pass over all users' rows and rebuild the modal graphs (section 4, 2 and 3).
+
+        Returns the mean diffusion loss of each modality.
+        """
+        means = self.train_denoisers()
+        self.rebuild_graphs()
+        return {f'diffusion_{name}': float(mean) for name, mean in means.items()}
+
+    def guides(self, projected):
+        """G_m: the mean of the other modalities' projected features; with a single modality, its own."""
+        total = sum(projected.values())
+        others = len(projected) - 1
+        return {name: (total - table) / others if others else table for name, table in projected.items()}
+
+    def train_denoisers(self):
+        settings, generator, device = self.settings, self.generator, self.generator.device
+        with torch.no_grad():
+            features = self.project()
+        guides = self.guides(features) if settings.guidance == 'released' else {}
+        totals = {name: torch.zeros((), device=device) for name in self.modalities}
+        batches = torch.randperm(len(self.user_embeds), generator=generator, device=device).split(settings.batch)
+        bar = progress(batches, 'denoisers')
+        for users in bar:
+            x_0 = self.rows.dense(users)
+            for name, denoiser in self.denoisers.items():
+                timesteps = torch.randint(settings.steps, (len(users),), generator=generator, device=device)
+                noise = torch.randn(x_0.shape, generator=generator, device=device)
+                mask = torch.empty_like(x_0).bernoulli_(1 - DROPOUT, generator=generator)
+                fusion = (draw_fusion(len(users), settings.latdim, settings.guide_fused_hidden_dim, generator)
+                          if guides else None)
+                error, alignment = denoising_losses(self.diffusion, denoiser, x_0, timesteps, noise, features[name],
+                                                    self.item_embeds.detach(), guides.get(name), fusion, mask)
+                loss = error.mean() + settings.e_loss * alignment.mean()
+                self.denoiser_optimisers[name].zero_grad()
+                loss.backward()
+                self.denoiser_optimisers[name].step()
+                totals[name] += loss.detach()
+            show_loss(bar, loss)
+        return {name: total / len(batches) for name, total in totals.items()}
+
+    @torch.no_grad()
+    def rebuild_graphs(self):
+        """Each user's rebuild_k largest items of the sample become the modal graphs (section 3)."""
+        settings, generator = self.settings, self.generator
+        n_users, n_items, k = len(self.user_embeds), len(self.item_embeds), settings.rebuild_k
+        tops = {name: [] for name in self.modalities}
+        for users in progress(torch.arange(n_users, device=generator.device).split(settings.batch), 'graphs'):
+            x_0 = self.rows.dense(users)
+            for name, denoiser in self.denoisers.items():
+                sample = self.diffusion.sample(denoiser, x_0, settings.sampling_steps, settings.sampling_noise,
+                                               generator)
+                tops[name].append(sample.topk(k, dim=1).indices)
+        users = torch.arange(n_users, device=generator.device).repeat_interleave(k)
+        self.modal_adj = {name: dropped_graph(users, torch.cat(top).flatten(), n_users, n_items, settings.keepRate,
+                                              generator) for name, top in tops.items()}

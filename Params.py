@@ -1,0 +1,160 @@
+"""Every setting of the suite, declared once: its name, default, range and one line of help.
+
+Names and defaults are those of the released program (SPEC section 8), except `--data`, whose released
+default names a data set that does not exist. `parse` is called by `Main.py` alone; what it returns is
+frozen and is passed on explicitly.
+"""
+import argparse
+import math
+from dataclasses import make_dataclass
+
+from Utils.Errors import InputError
+
+
+def number(kind, low=None, high=None, above=None, below=None):
+    """A converter for argparse: `kind` (int or float) with low <= value <= high and above < value < below."""
+    bounds = [text for bound, text in ((low, f'at least {low}'), (high, f'at most {high}'),
+                                       (above, f'above {above}'), (below, f'below {below}')) if bound is not None]
+    wanted = ' and '.join([{int: 'a whole number', float: 'a number'}[kind], *bounds])
+
+    def convert(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f'got {text!r}, expected {wanted}') from None
+        inside = ((low is None or value >= low) and (high is None or value <= high)
+                  and (above is None or value > above) and (below is None or value < below))
+        if not inside or not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f'got {text}, expected {wanted}')
+        return value
+
+    return convert
+
+
+def boolean(text):
+    """true/false, yes/no, on/off, 1/0 in any case."""
+    word = text.lower()
+    if word in ('true', 'yes', 'on', '1'):
+        return True
+    if word in ('false', 'no', 'off', '0'):
+        return False
+    raise argparse.ArgumentTypeError(f'got {text!r}, expected true or false (or the flag alone for true)')
+
+
+class NumberList(argparse.Action):
+    """Numbers in any of the forms `512 256`, `512,256`, `[512, 256]` and the published `'[1000]'`."""
+
+    def __init__(self, *args, kind, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.kind = kind
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        words = ' '.join(values).replace('[', ' ').replace(']', ' ').replace(',', ' ').split()
+        if not words and self.nargs == '+':
+            parser.error(f'argument {option_string}: got no number, expected one or more')
+        try:
+            numbers = tuple(self.kind(word) for word in words)
+        except argparse.ArgumentTypeError as error:
+            parser.error(f'argument {option_string}: {error}')
+        setattr(namespace, self.dest, numbers)
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows each flag's default, except where the help line itself says what happens without the flag."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are one line each; argparse's own come after a page of usage."""
+
+    def error(self, message):
+        raise InputError(f'{message} (--help lists every flag)')
+
+
+def build_parser():
+    parser = Parser(prog='Main.py', allow_abbrev=False, formatter_class=HelpFormatter,
+                    description='Train and evaluate MDMNS on a data set folder; results go to a run folder.')
+
+    run = parser.add_argument_group('run')
+    run.add_argument('--data', default='demo', help='data set: a folder below --data_dir (demo is generated)')
+    run.add_argument('--data_dir', default='Datasets', help='folder that holds the data set folders')
+    run.add_argument('--modalities', nargs='+', default=None, metavar='NAME',
+                     help='modalities to use, in this order; default: all the data set has')
+    run.add_argument('--model', default='mdmns', help='model to train')
+    run.add_argument('--out', default=None, help="the run's folder; default: results/<data>/<model>-seed<seed>")
+    run.add_argument('--seed', type=number(int, 0, 2**63 - 1), default=421, help='seed of everything random')
+    run.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N; auto takes CUDA where there is one')
+    run.add_argument('--gpu', default='0', help='which CUDA device --device auto takes')
+
+    train = parser.add_argument_group('training and evaluation')
+    train.add_argument('--lr', type=number(float, above=0), default=1e-3, help='learning rate of every Adam')
+    train.add_argument('--batch', type=number(int, 1), default=1024, help='interactions (or user rows) per step')
+    train.add_argument('--tstBat', type=number(int, 1), default=256, help='users per evaluation step')
+    train.add_argument('--reg', type=number(float, 0), default=1e-5, help='weight decay of the id embeddings')
+    train.add_argument('--epoch', type=number(int, 1), default=50, help='number of epochs')
+    train.add_argument('--tstEpoch', type=number(int, 1), default=1, help='evaluate every this many epochs')
+    train.add_argument('--topk', type=number(int, 1), default=20, help='length of the ranked lists')
+
+    network = parser.add_argument_group('recommender (SPEC sections 5 and 6)')
+    network.add_argument('--latdim', type=number(int, 1), default=64, help='width d of the embeddings')
+    network.add_argument('--gnn_layer', type=number(int, 0), default=1, help='graph layers after the modal ones')
+    network.add_argument('--trans', type=number(int, 0, 2), default=0,
+                         help='projection of features: 0 matrix + LeakyReLU, 1 linear layer, 2 linear for text only')
+    network.add_argument('--ris_lambda', type=number(float, 0), default=0.5, help='weight of the residual norm(H)')
+    network.add_argument('--ris_adj_lambda', type=number(float, 0), default=0.2, help='weight of the modal graphs')
+    network.add_argument('--cl_method', type=number(int, 0, 1), default=0,
+                         help='contrastive loss: 0 cross-modal, 1 multi-level')
+    network.add_argument('--ssl_reg', type=number(float, 0), default=1e-2, help='weight of the contrastive loss')
+    network.add_argument('--temp', type=number(float, above=0), default=0.5, help='temperature of the contrast')
+    network.add_argument('--noise_levels', nargs='*', action=NumberList, kind=number(float, 0), default=None,
+                         metavar='LEVEL', help='noise of the multi-level negatives; default: floor of --steps '
+                                               '/10, /8, /4, /2; the flag alone for none')
+
+    diffusion = parser.add_argument_group('diffusion (SPEC section 3)')
+    diffusion.add_argument('--guidance', choices=('released', 'none'), default='released',
+                           help='what the denoiser sees: rows fused with the other modalities, or the noised rows')
+    diffusion.add_argument('--guide_fused_hidden_dim', type=number(int, 1), default=64, help='width h of the fusion')
+    diffusion.add_argument('--dims', nargs='+', action=NumberList, kind=number(int, 1), default=(1000,),
+                           metavar='WIDTH', help="hidden widths of the denoisers: 1000, 512 256 or '[1000]'")
+    diffusion.add_argument('--d_emb_size', type=number(int, 2), default=10, help='width of the time embedding')
+    diffusion.add_argument('--norm', type=boolean, nargs='?', const=True, default=False, metavar='true|false',
+                           help="scale the denoiser's input rows to unit length")
+    diffusion.add_argument('--steps', type=number(int, 1), default=5, help='diffusion steps')
+    diffusion.add_argument('--noise_scale', type=number(float, above=0), default=0.1, help='scale of the noise')
+    diffusion.add_argument('--noise_min', type=number(float, 0), default=1e-4, help='smallest noise')
+    diffusion.add_argument('--noise_max', type=number(float, above=0), default=0.02, help='largest noise')
+    diffusion.add_argument('--sampling_noise', type=boolean, nargs='?', const=True, default=False,
+                           metavar='true|false', help="add the posterior's noise when sampling")
+    diffusion.add_argument('--sampling_steps', type=number(int, 0), default=0,
+                           help='steps of noise a row gets before it is sampled; 0: the plain row')
+    diffusion.add_argument('--rebuild_k', type=number(int, 1), default=1, help='items per user of a rebuilt graph')
+    diffusion.add_argument('--e_loss', type=number(float, 0), default=0.1, help='weight of the modal alignment')
+    diffusion.add_argument('--keepRate', type=number(float, above=0, high=1), default=0.5,
+                           help='share of the rebuilt edges kept')
+    return parser
+
+
+def check_together(settings):
+    """The rules that concern more than one flag."""
+    if settings.sampling_steps > settings.steps:
+        raise InputError(f'--sampling_steps {settings.sampling_steps} is more than --steps {settings.steps}: '
+                         'lower the one or raise the other')
+    if settings.noise_min > settings.noise_max:
+        raise InputError(f'--noise_min {settings.noise_min} is above --noise_max {settings.noise_max}: swap them')
+    if settings.noise_scale * settings.noise_max >= 1:
+        raise InputError(f'--noise_scale {settings.noise_scale} times --noise_max {settings.noise_max} is the largest '
+                         'variance of a diffusion step and must stay below 1: lower one of them')
+    if not settings.gpu.isdecimal():
+        raise InputError(f'argument --gpu: got {settings.gpu!r}, expected the number of one CUDA device, such as 0')
+
+
+def parse(argv=None):
+    """Command line -> frozen settings; InputError if a flag is unknown or out of range."""
+    values = vars(build_parser().parse_args(argv))
+    if values['modalities'] is not None:
+        values['modalities'] = tuple(values['modalities'])
+    settings = make_dataclass('Settings', values, frozen=True)(**values)
+    check_together(settings)
+    return settings

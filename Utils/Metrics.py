@@ -1,0 +1,71 @@
+"""Full ranking and its metrics (SPEC section 7), vectorised on the device of the scores."""
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+NAMES = ('recall', 'ndcg', 'precision')
+
+
+@dataclass(frozen=True)
+class UserMetrics:
+    """Metrics of each user with a withheld item, by user id (all vectors of the same length)."""
+
+    users: np.ndarray
+    recall: np.ndarray
+    ndcg: np.ndarray
+    precision: np.ndarray
+
+    def means(self):
+        """The mean over users of each metric; NaN where no user has a withheld item."""
+        return {name: float(getattr(self, name).mean()) if len(self.users) else float('nan') for name in NAMES}
+
+
+def rank_items(scores, exclude, k):
+    """The k best items of each row of `scores` (B, I), best first: (B, k).
+
+    exclude: (rows, items), the entries that are not to be ranked; `scores` is overwritten there. Where a row
+    has fewer than k items left, its list ends in -1.
+    """
+    scores[exclude] = -torch.inf
+    best, items = scores.topk(k, dim=1)
+    return items.masked_fill(best == -torch.inf, -1)
+
+
+def list_metrics(hits, n_relevant):
+    """Recall, NDCG and precision of ranked lists (float64 vectors).
+
+    hits: (B, k) true where the item at that rank is relevant; n_relevant: (B,) how many relevant items there
+    are, each at least 1. Recall = hits/|relevant|; NDCG = sum over hits of 1/log2(rank + 2), rank from 0, over
+    the same sum for min(|relevant|, k) leading hits; Precision = hits/k.
+    """
+    k = hits.shape[1]
+    hits = hits.double()
+    discounts = 1 / torch.arange(2, k + 2, dtype=torch.float64, device=hits.device).log2()
+    ideal = discounts.cumsum(0)[n_relevant.clamp(max=k) - 1]
+    found = hits.sum(1)
+    return found / n_relevant, hits @ discounts / ideal, found / k
+
+
+@torch.no_grad()
+def evaluate(score, train, splits, k, chunk):
+    """Rank all items for every user with a withheld item, training items left out; metrics of each split.
+
+    score: users (B,) -> scores (B, I); train: UserRows; splits: name -> UserRows; chunk: users at a time.
+    Returns name -> UserMetrics.
+    """
+    device = train.items.device
+    withheld = sum(rows.counts for rows in splits.values())
+    parts = {name: [] for name in splits}
+    for users in withheld.nonzero().squeeze(1).split(chunk):
+        top = rank_items(score(users), train.pairs(users), k)
+        for name, rows in splits.items():
+            counts = rows.counts[users]
+            relevant = rows.dense(users, torch.bool)
+            hits = relevant.gather(1, top.clamp(min=0)) & (top >= 0)
+            chosen = counts > 0
+            metrics = list_metrics(hits[chosen], counts[chosen])
+            parts[name].append(torch.stack([users[chosen].double(), *metrics]))
+    empty = torch.zeros(1 + len(NAMES), 0, dtype=torch.float64, device=device)
+    results = {name: torch.cat([empty, *part], 1).cpu().numpy() for name, part in parts.items()}
+    return {name: UserMetrics(users.astype(np.int64), *metrics) for name, (users, *metrics) in results.items()}

@@ -1,0 +1,115 @@
+"""What a run leaves in its folder, and the two protocols by which its best epoch is chosen."""
+import csv
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from Utils.Errors import InputError
+from Utils.Metrics import NAMES
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Best:
+    """The best epoch by test recall (the release's protocol) and by validation recall (the honest one).
+
+    Of equal epochs the first counts. A split without withheld items never chooses an epoch.
+    """
+
+    def __init__(self):
+        self.by_split = {'test': None, 'val': None}  # split that chooses -> {epoch, metrics of each split}
+
+    def update(self, epoch, metrics):
+        """metrics: split -> UserMetrics. Returns the splits for which this epoch is the best so far."""
+        improved = []
+        for split, best in self.by_split.items():
+            recall = metrics[split].means()['recall']
+            # any comparison with NaN, the recall of an empty split, is false
+            if recall > (-1 if best is None else best['metrics'][split].means()['recall']):
+                self.by_split[split] = {'epoch': epoch, 'metrics': metrics}
+                improved.append(split)
+        return improved
+
+    def summary(self):
+        """The `best_test` and `best_val` entries of result.json; None where a split has no withheld item."""
+        test, val = self.by_split['test'], self.by_split['val']
+        return {'best_test': test and {'epoch': test['epoch'], **test['metrics']['test'].means()},
+                'best_val': val and {'epoch': val['epoch'], 'val': val['metrics']['val'].means(),
+                                     'test': val['metrics']['test'].means()}}
+
+    def per_user(self):
+        """Arrays for per_user.npz: user ids and their test metrics at both chosen epochs."""
+        arrays = {}
+        for split, best in self.by_split.items():
+            if best:
+                arrays['users'] = best['metrics']['test'].users
+                arrays |= {f'best_{split}_{name}': getattr(best['metrics']['test'], name) for name in NAMES}
+        return arrays
+
+
+class RunFolder:
+    """Writes a run's files. Each file is written whole and then put in place of an earlier one."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.columns = None
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.path, os.W_OK):
+                raise PermissionError(13, 'Permission denied')
+        except OSError as error:
+            raise InputError(f'The run folder {self.path} cannot be made or written to ({error.strerror}): '
+                             'choose another with --out.') from error
+
+    def holds_a_run(self):
+        return (self.path / 'metrics.csv').exists()
+
+    def clear(self):
+        """Remove the files of an earlier run, so that none of them is taken for this one's."""
+        for name in ('config.json', 'metrics.csv', 'result.json', 'per_user.npz', 'embeddings.npz'):
+            (self.path / name).unlink(missing_ok=True)
+
+    def write_json(self, name, content):
+        self._replace(name, lambda path: path.write_text(json.dumps(content, indent=2) + '\n'))
+
+    def write_arrays(self, name, arrays):
+        self._replace(name, lambda path: np.savez_compressed(path, **arrays))
+
+    def add_metrics(self, row):
+        """Append one evaluated epoch to metrics.csv; the first row's keys are the columns."""
+        self.columns = self.columns or list(row)
+        with open(self.path / 'metrics.csv', 'a', newline='') as file:
+            writer = csv.DictWriter(file, self.columns)
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def _replace(self, name, write):
+        stem, suffix = name.split('.')
+        partial = self.path / f'{stem}.partial.{suffix}'
+        write(partial)
+        partial.replace(self.path / name)
+
+
+def run_config(settings, dataset, device):
+    """What is needed to run this again: settings, seed, data statistics, versions, device and git revision."""
+    return {'settings': asdict(settings), 'seed': settings.seed, 'dataset': dataset.statistics(),
+            'device': str(device), 'git': git_revision(),
+            'versions': {'python': platform.python_version(),
+                         **{name: version(name) for name in ('torch', 'numpy', 'scipy')}}}
+
+
+def git_revision():
+    """The revision of the code, `-dirty` after it where tracked files differ; None outside a git checkout."""
+    try:
+        done = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*'],
+                              cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

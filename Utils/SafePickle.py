@@ -1,0 +1,159 @@
+"""Reading pickled scipy sparse matrices without running anything that the file asks for.
+
+A pickle is a program: an ordinary `pickle.load` calls whatever functions it names. The published matrices
+are pickles, written by versions of scipy and numpy whose module paths have since moved. Here no scipy or
+numpy object is built while unpickling: the few names such a file may use stand for passive records below,
+and the matrix is put together from those records afterwards, with every size and index checked.
+"""
+import pickle
+import pickletools
+from math import prod
+
+import numpy as np
+import scipy.sparse as sp
+
+from Utils.Errors import InputError
+
+NUMBER_TYPES = ['b1', *(f'{kind}{size}' for kind in 'iuf' for size in (1, 2, 4, 8) if kind + str(size) != 'f1')]
+MAX_OPCODES = 10_000  # a matrix needs about a hundred; the arrays themselves are one opcode each
+
+
+class _Record:
+    """An object of a pickle, as data: how it was made and the state it was given."""
+
+    def __init__(self, *args):
+        self.args = args
+        self.state = None
+
+    def __setstate__(self, state):
+        self.state = state
+
+
+class _Matrix(_Record):
+    layout = None
+
+
+class _Dtype(_Record):
+    def numpy(self):
+        code = self.args[0] if self.args else None
+        if code not in NUMBER_TYPES:
+            raise InputError(f'an array of type {str(code)[:20]!r}; numbers were expected')
+        order = self.state[1] if isinstance(self.state, tuple) and len(self.state) > 1 else '='
+        if not isinstance(order, str) or order not in ('<', '>', '|', '='):
+            raise InputError('a damaged array type')
+        return np.dtype(code).newbyteorder(order)
+
+
+class _Array(_Record):
+    def numpy(self):
+        """The array, if the record is that of numbers whose bytes fill the stated shape."""
+        if not isinstance(self.state, tuple) or len(self.state) != 5:
+            raise InputError('a damaged array')
+        _, shape, dtype, fortran, data = self.state
+        if not isinstance(dtype, _Dtype) or not isinstance(data, bytes) or not isinstance(shape, tuple):
+            raise InputError('an array of objects; numbers were expected')
+        dtype = dtype.numpy()
+        if any(type(n) is not int or n < 0 for n in shape) or prod(shape) * dtype.itemsize != len(data):
+            raise InputError('an array whose bytes do not fill its shape')
+        return np.frombuffer(data, dtype).reshape(shape, order='F' if fortran else 'C')
+
+
+class _Ndarray(_Record):
+    """numpy.ndarray as a class: only ever handed to `_reconstruct`."""
+
+
+def _latin1(text, encoding='latin1'):
+    """`_codecs.encode` as numpy uses it to store bytes in pickles of protocol 2 and below."""
+    if encoding not in ('latin1', 'latin-1') or not isinstance(text, str):
+        raise InputError('an encoded text')
+    return text.encode('latin1')
+
+
+def _matrix_class(layout):
+    return type(f'_{layout}', (_Matrix,), {'layout': layout})
+
+
+def _admitted():
+    """(module, name) -> stand-in, for every name that pickles of sparse matrices use, old and new."""
+    names = {('numpy', 'ndarray'): _Ndarray, ('numpy', 'dtype'): _Dtype, ('_codecs', 'encode'): _latin1}
+    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        names[module, '_reconstruct'] = _Array
+    for layout in ('coo', 'csr', 'csc'):
+        for kind in ('matrix', 'array'):
+            for module in (f'scipy.sparse.{layout}', f'scipy.sparse._{layout}'):
+                names[module, f'{layout}_{kind}'] = _matrix_class(layout)
+    return names
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file):
+        super().__init__(file)
+        self.names = _admitted()
+
+    def find_class(self, module, name):
+        if (module, name) not in self.names:
+            raise InputError(f'the name {module}.{name}'[:120])
+        return self.names[module, name]
+
+    def persistent_load(self, pid):
+        raise InputError('a reference to something outside the file')
+
+
+def load_sparse_pickle(path):
+    """A pickled scipy COO, CSR or CSC matrix -> scipy COO matrix. InputError if the file is anything else."""
+    try:
+        with open(path, 'rb') as file:
+            for count, _ in enumerate(pickletools.genops(file)):
+                if count > MAX_OPCODES:
+                    raise InputError(f'more than {MAX_OPCODES} instructions')
+            file.seek(0)
+            return _matrix(_Unpickler(file).load())
+    except OSError as error:
+        raise InputError(f'{path} cannot be read: {error.strerror}.') from error
+    except InputError as error:
+        raise InputError(f'{path} holds {error}: it is not a pickled scipy sparse matrix, and nothing else is loaded '
+                         'from a pickle. Save the matrix with scipy.sparse.save_npz instead.') from error
+    except Exception as error:  # a damaged pickle can fail in any way: pickle documents no closed list
+        raise InputError(f'{path} is not a readable pickle ({type(error).__name__}): it may be cut short or damaged. '
+                         'Fetch or make it again.') from error
+
+
+def _matrix(record):
+    state = record.state if isinstance(record, _Matrix) else None
+    if not isinstance(state, dict):
+        raise InputError(f'an object of type {type(record).__name__}')
+    shape = state.get('_shape', state.get('shape'))
+    if (not isinstance(shape, tuple) or len(shape) != 2
+            or any(type(n) is not int or not 0 <= n < 2**31 for n in shape)):
+        raise InputError('a matrix without a usable shape')
+    if record.layout == 'coo':
+        row, col = state.get('coords') or (state.get('row'), state.get('col'))
+        row, col, data = _arrays(row, col, state.get('data'))
+        _check_indices(row, shape[0])
+        _check_indices(col, shape[1])
+        if not len(row) == len(col) == len(data):
+            raise InputError('a matrix whose arrays differ in length')
+        return sp.coo_matrix((data, (row, col)), shape)
+    indptr, indices, data = _arrays(state.get('indptr'), state.get('indices'), state.get('data'))
+    major, minor = shape if record.layout == 'csr' else shape[::-1]
+    _check_indices(indices, minor)
+    if (indptr.dtype.kind not in 'iu' or len(indptr) != major + 1 or len(indices) != len(data) or indptr[0] != 0
+            or indptr[-1] != len(data) or np.any(indptr[1:] < indptr[:-1])):
+        raise InputError('a matrix whose row pointers do not fit')
+    lines = np.repeat(np.arange(major), np.diff(indptr.astype(np.int64)))
+    row, col = (lines, indices) if record.layout == 'csr' else (indices, lines)
+    return sp.coo_matrix((data, (row, col)), shape)
+
+
+def _arrays(*records):
+    if not all(isinstance(record, _Array) for record in records):
+        raise InputError('a matrix with a part missing')
+    arrays = [record.numpy() for record in records]
+    if any(array.ndim != 1 for array in arrays):
+        raise InputError('a matrix whose parts are not vectors')
+    return arrays
+
+
+def _check_indices(indices, size):
+    if indices.dtype.kind not in 'iu' or (len(indices) and (indices.min() < 0 or indices.max() >= size)):
+        raise InputError('a matrix with indices outside its shape')

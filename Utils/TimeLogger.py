@@ -1,0 +1,33 @@
+"""What the user sees while a run works: log lines with the time, progress bars, durations."""
+import time
+
+from tqdm import tqdm
+
+
+def log(message=''):
+    """Print one line with the date and time before it. Bars in progress are kept intact."""
+    stamp = time.strftime('%Y-%m-%d %H:%M:%S')
+    tqdm.write(f'{stamp}  {message}' if message else '')
+
+
+def progress(iterable, description, total=None):
+    """A progress bar over `iterable` that vanishes when done; silent where stderr is no terminal."""
+    return tqdm(iterable, description, total, disable=None, leave=False, dynamic_ncols=True)
+
+
+def show_loss(bar, loss, every=10):
+    """Write a step's loss beside the bar, now and then: reading it makes a GPU wait."""
+    if not bar.disable and bar.n % every == 0:
+        bar.set_postfix(loss=f'{float(loss):.4f}')
+
+
+class Stopwatch:
+    """Seconds since it was made or last read with `lap`."""
+
+    def __init__(self):
+        self.start = time.perf_counter()
+
+    def lap(self):
+        now = time.perf_counter()
+        seconds, self.start = now - self.start, now
+        return seconds
