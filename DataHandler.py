@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 import torch
+import torch.nn.functional as F
 
 from Utils.Errors import InputError
 from Utils.SafePickle import load_sparse_pickle
@@ -166,6 +167,29 @@ def load_features(path, n_items):
     return features
 
 
+@dataclass(frozen=True)
+class RowBatch:
+    """A batch of rows of ones and zeros, shape (B, I), as the positions (rows, items) of the ones, row by row."""
+
+    rows: torch.Tensor
+    items: torch.Tensor
+    counts: torch.Tensor  # ones in each row
+    shape: tuple
+
+    @property
+    def positions(self):
+        return self.rows, self.items
+
+    def dense(self, dtype=torch.float32):
+        table = torch.zeros(self.shape, dtype=dtype, device=self.rows.device)
+        table[self.positions] = 1
+        return table
+
+    def times(self, table):
+        """The rows times a table (I, d), in O(ones x d): (B, d)."""
+        return F.embedding_bag(self.items, table, self.counts.cumsum(0) - self.counts, mode='sum')
+
+
 class UserRows:
     """The rows of a CSR matrix of interactions, on a device, for batches of users."""
 
@@ -180,18 +204,13 @@ class UserRows:
         """The user of every interaction, in the order of `items`."""
         return torch.repeat_interleave(self.counts)
 
-    def pairs(self, users):
-        """Users (B,) -> (row in the batch, item) of each of their interactions."""
+    def batch(self, users):
+        """The rows of the given users (B,)."""
         counts = self.counts[users]
         rows = torch.repeat_interleave(counts)
         firsts = self.starts[users] - (counts.cumsum(0) - counts)
-        return rows, self.items[firsts[rows] + torch.arange(len(rows), device=rows.device)]
-
-    def dense(self, users, dtype=torch.float32):
-        """Users (B,) -> their rows as ones and zeros (B, I)."""
-        rows = torch.zeros(len(users), self.shape[1], dtype=dtype, device=users.device)
-        rows[self.pairs(users)] = 1
-        return rows
+        items = self.items[firsts[rows] + torch.arange(len(rows), device=rows.device)]
+        return RowBatch(rows, items, counts, (len(users), self.shape[1]))
 
 
 class NegativeSampler:

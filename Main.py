@@ -16,30 +16,13 @@ from DataHandler import NegativeSampler, UserRows, load_dataset
 from Datasets.generate import ensure_generated
 from Model import MDMNS
 from Params import parse
+from Utils.Device import choose_device, keep_freed_memory
 from Utils.Errors import InputError
 from Utils.Metrics import NAMES, evaluate
 from Utils.Results import Best, RunFolder, run_config
 from Utils.TimeLogger import Stopwatch, log, progress, show_loss
 
 MODELS = {'mdmns': MDMNS}
-
-
-def choose_device(settings):
-    """--device and --gpu -> torch.device; `auto` is CUDA device --gpu where there is one, else the CPU."""
-    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    name = settings.device
-    if name == 'auto':
-        name = f'cuda:{settings.gpu}' if n_gpus or settings.gpu != '0' else 'cpu'
-    kind, _, number = name.partition(':')
-    if kind == 'cpu' and not number:
-        return torch.device('cpu')
-    if kind != 'cuda' or not (number or '0').isdecimal():
-        raise InputError(f'--device {name} is not known: use auto, cpu, cuda or cuda:N.')
-    number = int(number or settings.gpu)
-    if number >= n_gpus:
-        raise InputError(f'CUDA device {number} is not there: torch sees {n_gpus or "no"} CUDA devices here. '
-                         'Use --device cpu or another number.')
-    return torch.device('cuda', number)
 
 
 def train_epoch(model, optimiser, sampler, settings, generator):
@@ -96,7 +79,7 @@ def log_protocols(summary, popularity, k):
 def run(settings):
     """Everything from the data set folder to result.json; returns the latter's content."""
     watch = Stopwatch()
-    device = choose_device(settings)
+    device = choose_device(settings.device, settings.gpu)
     if settings.model not in MODELS:
         raise InputError(f'--model {settings.model} is not known; there are: {", ".join(MODELS)}.')
     ensure_generated(settings.data_dir, settings.data)
@@ -111,7 +94,7 @@ def run(settings):
     torch.manual_seed(settings.seed)
     generator = torch.Generator(device).manual_seed(settings.seed)
     model = MODELS[settings.model](dataset, settings, generator)
-    optimiser = torch.optim.Adam(model.loop_parameters(), settings.lr)
+    optimiser = torch.optim.Adam(model.loop_parameters(), settings.lr, fused=True)
     train_rows = UserRows(dataset.train, device)
     withheld = {'val': UserRows(dataset.val, device), 'test': UserRows(dataset.test, device)}
     sampler = NegativeSampler(train_rows)
@@ -153,6 +136,7 @@ def run(settings):
 
 
 def main(argv=None):
+    keep_freed_memory()
     try:
         run(parse(argv))
     except InputError as error:

@@ -12,9 +12,19 @@ from torch import nn
 
 from DataHandler import UserRows
 from Utils.Errors import InputError
-from Utils.Graph import dropped_graph, normalised_graph
+from Utils.FastSampling import make_sampler
+from Utils.Graph import drop_entries, normalised_graph
 from Utils.TimeLogger import progress, show_loss
-from Utils.Utils import FUSED, cross_modal_loss, embedding_decay, modal_bpr_loss, multi_level_loss, noise_levels
+from Utils.Utils import (
+    FUSED,
+    cross_modal_loss,
+    embedding_decay,
+    guess_error,
+    modal_bpr_loss,
+    multi_level_loss,
+    noise_levels,
+    reconstruction_errors,
+)
 
 DROPOUT = 0.5  # of the denoisers' input while they train
 
@@ -49,36 +59,42 @@ def timestep_embedding(timesteps, size):
 class Denoiser(nn.Module):
     """f(x, t), which predicts x_0 (section 3): layers I + size -> reversed(dims) and back dims -> I, tanh between.
 
-    The first layer's weights for x and for the time embedding are kept apart, which saves joining the two.
+    The first layer's weights for the items (I, width) and for the time embedding are kept apart, so that the two
+    inputs need not be joined.
     """
 
     def __init__(self, n_items, dims, time_size, norm, generator):
         super().__init__()
 
-        def layer(n_in, n_out, fan_in=None, bias=True):
-            std = math.sqrt(2 / ((fan_in or n_in) + n_out))
-            return Linear(n_in, n_out, generator, std, bias)
+        def layer(n_in, n_out, fan_in=None):
+            return Linear(n_in, n_out, generator, std=math.sqrt(2 / ((fan_in or n_in) + n_out)))
 
         widths = [*reversed(dims)]
         self.norm = norm
         self.time_size = time_size
         self.time = layer(time_size, time_size)
-        self.first = layer(n_items, widths[0], n_items + time_size)
-        self.first_time = layer(time_size, widths[0], n_items + time_size, bias=False)
+        self.first_time = layer(time_size, widths[0], fan_in=n_items + time_size)
+        self.first_items = nn.Parameter(torch.empty(n_items, widths[0], device=generator.device))
+        nn.init.normal_(self.first_items, std=math.sqrt(2 / (n_items + time_size + widths[0])), generator=generator)
         self.hidden = nn.ModuleList(layer(a, b) for a, b in [*pairwise(widths), *pairwise(dims)])
         self.last = layer(dims[-1], n_items)
 
-    def forward(self, x, timesteps, keep_mask=None):
-        """x (B, I), timesteps (B,) -> (B, I). keep_mask: (B, I) ones and zeros, the dropout of the input."""
+    def forward(self, x, timesteps, kept=None):
+        """x (B, I), timesteps (B,) -> (B, I). kept: (B, I) true where the input is not dropped out."""
         if self.norm:
             x = F.normalize(x)
-        if keep_mask is not None:
-            x = x * keep_mask / (1 - DROPOUT)
+        if kept is not None:
+            x = x * kept
+        first = x @ self.first_items
+        return self.last(self.inner(first if kept is None else first / (1 - DROPOUT), timesteps))
+
+    def inner(self, first, timesteps):
+        """What lies between the items' part of the first layer (B, width) and the last layer's input."""
         time = self.time(timestep_embedding(timesteps, self.time_size))
-        hidden = torch.tanh(self.first(x) + self.first_time(time))
+        hidden = torch.tanh(first + self.first_time(time))
         for layer in self.hidden:
             hidden = torch.tanh(layer(hidden))
-        return self.last(hidden)
+        return hidden
 
 
 class GaussianDiffusion(nn.Module):
@@ -106,6 +122,13 @@ class GaussianDiffusion(nn.Module):
         """The forward process: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise."""
         abar = self.alphas_cumprod[timesteps, None]
         return abar.sqrt().to(x_0.dtype) * x_0 + (1 - abar).sqrt().to(x_0.dtype) * noise
+
+    def noised_rows(self, x_0, timesteps, noise):
+        """`noised` of a RowBatch."""
+        abar = self.alphas_cumprod[timesteps]
+        x_t = noise * (1 - abar).sqrt().to(noise.dtype)[:, None]
+        x_t[x_0.positions] += abar.sqrt().to(noise.dtype)[x_0.rows]
+        return x_t
 
     def sample(self, denoiser, x_0, sampling_steps=0, sampling_noise=False, generator=None):
         """The reverse process from the rows x_0 (B, I), noised first if sampling_steps > 0; dropout off."""
@@ -147,21 +170,28 @@ def fuse(x_t, guide, weights):
 
 
 def denoising_losses(diffusion, denoiser, x_0, timesteps, noise, features, item_embeds, guide=None, fusion=None,
-                     keep_mask=None):
-    """Per-user losses of the denoiser on rows x_0 (B, I) (section 3): two vectors (B,).
+                     kept=None):
+    """Per-user losses of the denoiser on the rows x_0, a RowBatch (section 3): two vectors (B,).
 
     First: w_t (mean_i (x_0 - f)^2 + mean_i (x_0 - g)^2), the second part only with a guide. Second: the modal
     alignment mean_d (f features - x_0 item_embeds)^2. No gradient flows through the denoiser's input.
     """
     with torch.no_grad():
-        x_t = diffusion.noised(x_0, timesteps, noise)
-        seen = x_t if guide is None else fuse(x_t, guide, fusion)
-    predicted = denoiser(seen, timesteps, keep_mask)
-    error = (x_0 - predicted).square().mean(1)
+        seen = diffusion.noised_rows(x_0, timesteps, noise)
+        if guide is not None:
+            seen = fuse(seen, guide, fusion)
+    error, alignment = reconstruction_errors(denoiser(seen, timesteps, kept), x_0, features, item_embeds)
     if guide is not None:
-        error = error + (x_0 - fusion['guess'](guide).T).square().mean(1)
-    alignment = (predicted @ features - x_0 @ item_embeds).square().mean(1)
+        error = error + guess_error(x_0, guide, fusion['guess'].weight, fusion['guess'].bias)
     return diffusion.loss_weight[timesteps].to(error.dtype) * error, alignment
+
+
+def random_bits(shape, generator):
+    """True or false with equal chance (one random byte for each, which a CPU draws ten times faster than floats)."""
+    n = math.prod(shape)
+    words = torch.empty(-(-n // 8), dtype=torch.int64, device=generator.device).random_(-2**63, None,
+                                                                                        generator=generator)
+    return (words.view(torch.uint8)[:n] < 128).view(shape)
 
 
 class MatrixProjection(nn.Module):
@@ -209,7 +239,7 @@ class MDMNS(nn.Module):
         device, d = generator.device, settings.latdim
         self.rows = UserRows(dataset.train, device)
         self.features = {name: torch.as_tensor(table, device=device) for name, table in dataset.features.items()}
-        self.adj = normalised_graph(self.rows.users, self.rows.items, dataset.n_users, dataset.n_items)
+        self.adj = normalised_graph(self.rows.users, self.rows.items, self.rows.shape)
         self.modal_adj = {}  # rebuilt by begin_epoch
 
         self.user_embeds = nn.Parameter(torch.empty(dataset.n_users, d, device=device))
@@ -227,7 +257,7 @@ class MDMNS(nn.Module):
         self.diffusion = GaussianDiffusion(settings.steps, settings.noise_scale, settings.noise_min,
                                            settings.noise_max, device)
         self.levels = noise_levels(settings.steps) if settings.noise_levels is None else settings.noise_levels
-        self.denoiser_optimisers = {name: torch.optim.Adam(denoiser.parameters(), settings.lr)
+        self.denoiser_optimisers = {name: torch.optim.Adam(denoiser.parameters(), settings.lr, fused=True)
                                     for name, denoiser in self.denoisers.items()}
 
     def loop_parameters(self):
@@ -240,37 +270,45 @@ class MDMNS(nn.Module):
         """F_m (I, d) of every modality."""
         return {name: projection(self.features[name]) for name, projection in self.projections.items()}
 
-    def layers(self, nodes):
-        """sum_{l=0..gnn_layer} A^l nodes."""
-        total = nodes
+    def layers(self, users, items):
+        """sum_{l=0..gnn_layer} A^l [users; items]."""
+        totals = [users, items]
         for _ in range(self.settings.gnn_layer):
-            nodes = self.adj @ nodes
-            total = total + nodes
-        return total
+            users, items = self.adj(users, items)
+            totals = [totals[0] + users, totals[1] + items]
+        return totals
 
-    def outputs(self, fused=True):
-        """Users and items of every O_m, and of O_f if asked for: name -> (users (U, d), items (I, d))."""
-        n_users = len(self.user_embeds)
-        embeds = torch.cat([self.user_embeds, self.item_embeds])
+    def outputs(self, projected, fused=True):
+        """Users and items of every O_m, and of O_f if asked for: name -> (users (U, d), items (I, d)).
 
-        def aggregate(item_table, graph):
-            first = self.adj @ torch.cat([self.user_embeds, F.normalize(item_table)])
-            second = self.adj @ torch.cat([first[:n_users], self.item_embeds])
-            return first + second + self.settings.ris_adj_lambda * (graph @ embeds)
+        A [E_u; norm(F)] and A [users of that; E_i] share A's product with E_i and with E_u among all outputs.
+        """
+        users, items, adj = self.user_embeds, self.item_embeds, self.adj
+        users_of_items, items_of_users = adj.to_users @ items, adj.to_items @ users
 
-        hidden = {name: aggregate(table, self.modal_adj[name]) for name, table in self.project().items()}
+        def aggregate(table, graph_users, graph_items):
+            table = F.normalize(table)
+            first_users = adj.user_loops * users + adj.to_users @ table
+            first_items = items_of_users + adj.item_loops * table
+            second_users = adj.user_loops * first_users + users_of_items
+            second_items = adj.item_loops * items + adj.to_items @ first_users
+            weight = self.settings.ris_adj_lambda
+            return first_users + second_users + weight * graph_users, first_items + second_items + weight * graph_items
+
+        hidden = {name: aggregate(table, *self.modal_adj[name](users, items)) for name, table in projected.items()}
         if fused:
-            mixed = sum(weight * nodes for weight, nodes in zip(self.modal_weight.softmax(0), hidden.values(),
-                                                                strict=True))
-            hidden[FUSED] = aggregate(mixed[n_users:], self.adj)
-        return {name: (self.layers(nodes) + self.settings.ris_lambda * F.normalize(nodes)).split(
-            [n_users, len(self.item_embeds)]) for name, nodes in hidden.items()}
+            mixed = sum(weight * nodes for weight, (_, nodes) in zip(self.modal_weight.softmax(0), hidden.values(),
+                                                                     strict=True))
+            hidden[FUSED] = aggregate(mixed, adj.user_loops * users + users_of_items,
+                                      items_of_users + adj.item_loops * items)
+        return {name: tuple(total + self.settings.ris_lambda * F.normalize(nodes)
+                            for total, nodes in zip(self.layers(*pair), pair, strict=True))
+                for name, pair in hidden.items()}
 
-    def contrast_views(self):
+    def contrast_views(self, projected):
         """Users and items of V_m = sum_{l=0..gnn_layer} A^l G_m [E_u; norm(F_m)] of every modality (section 6)."""
-        sizes = [len(self.user_embeds), len(self.item_embeds)]
-        return {name: self.layers(self.modal_adj[name] @ torch.cat([self.user_embeds, F.normalize(table)])).split(sizes)
-                for name, table in self.project().items()}
+        return {name: self.layers(*self.modal_adj[name](self.user_embeds, F.normalize(table)))
+                for name, table in projected.items()}
 
     # What the training loop calls
 
@@ -278,11 +316,12 @@ class MDMNS(nn.Module):
         """The named terms of a batch's loss, weights included; their sum is what is minimised (section 6)."""
         settings = self.settings
         multi_level = settings.cl_method == 1
-        outputs = self.outputs(fused=multi_level)  # without the multi-level loss nothing trains through O_f
+        projected = self.project()
+        outputs = self.outputs(projected, fused=multi_level)  # without the multi-level loss nothing trains through O_f
         if multi_level:
             contrast = multi_level_loss(outputs, self.levels, settings.temp, self.noise_like_items)
         else:
-            contrast = cross_modal_loss(self.contrast_views(), users, positives, settings.temp)
+            contrast = cross_modal_loss(self.contrast_views(projected), users, positives, settings.temp)
         return {'bpr': modal_bpr_loss(outputs, users, positives, negatives, settings.batch),
                 'reg': settings.reg * embedding_decay(self.user_embeds, self.item_embeds),
                 'cl': settings.ssl_reg * contrast}
@@ -293,7 +332,7 @@ class MDMNS(nn.Module):
     @torch.no_grad()
     def scores(self):
         """The scoring function of the model as it stands: users (B,) -> (B, I)."""
-        return DotScores(self.outputs())
+        return DotScores(self.outputs(self.project()))
 
     def begin_epoch(self):
         """Train the denoisers for one pass over all users' rows and rebuild the modal graphs (section 4, 2 and 3).
@@ -319,15 +358,15 @@ class MDMNS(nn.Module):
         batches = torch.randperm(len(self.user_embeds), generator=generator, device=device).split(settings.batch)
         bar = progress(batches, 'denoisers')
         for users in bar:
-            x_0 = self.rows.dense(users)
+            x_0 = self.rows.batch(users)
             for name, denoiser in self.denoisers.items():
                 timesteps = torch.randint(settings.steps, (len(users),), generator=generator, device=device)
                 noise = torch.randn(x_0.shape, generator=generator, device=device)
-                mask = torch.empty_like(x_0).bernoulli_(1 - DROPOUT, generator=generator)
+                kept = random_bits(x_0.shape, generator)
                 fusion = (draw_fusion(len(users), settings.latdim, settings.guide_fused_hidden_dim, generator)
                           if guides else None)
                 error, alignment = denoising_losses(self.diffusion, denoiser, x_0, timesteps, noise, features[name],
-                                                    self.item_embeds.detach(), guides.get(name), fusion, mask)
+                                                    self.item_embeds.detach(), guides.get(name), fusion, kept)
                 loss = error.mean() + settings.e_loss * alignment.mean()
                 self.denoiser_optimisers[name].zero_grad()
                 loss.backward()
@@ -340,14 +379,15 @@ class MDMNS(nn.Module):
     def rebuild_graphs(self):
         """Each user's rebuild_k largest items of the sample become the modal graphs (section 3)."""
         settings, generator = self.settings, self.generator
-        n_users, n_items, k = len(self.user_embeds), len(self.item_embeds), settings.rebuild_k
+        n_users, k = len(self.user_embeds), settings.rebuild_k
+        samplers = {name: make_sampler(self.diffusion, denoiser, settings.sampling_steps, settings.sampling_noise,
+                                       generator) for name, denoiser in self.denoisers.items()}
         tops = {name: [] for name in self.modalities}
         for users in progress(torch.arange(n_users, device=generator.device).split(settings.batch), 'graphs'):
-            x_0 = self.rows.dense(users)
-            for name, denoiser in self.denoisers.items():
-                sample = self.diffusion.sample(denoiser, x_0, settings.sampling_steps, settings.sampling_noise,
-                                               generator)
+            x_0 = self.rows.batch(users)
+            for name, sample_rows in samplers.items():
+                sample = sample_rows(x_0)
                 tops[name].append(sample.topk(k, dim=1).indices)
         users = torch.arange(n_users, device=generator.device).repeat_interleave(k)
-        self.modal_adj = {name: dropped_graph(users, torch.cat(top).flatten(), n_users, n_items, settings.keepRate,
-                                              generator) for name, top in tops.items()}
+        self.modal_adj = {name: drop_entries(normalised_graph(users, torch.cat(top).flatten(), self.rows.shape),
+                                             settings.keepRate, generator) for name, top in tops.items()}

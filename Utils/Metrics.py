@@ -58,13 +58,12 @@ def evaluate(score, train, splits, k, chunk):
     withheld = sum(rows.counts for rows in splits.values())
     parts = {name: [] for name in splits}
     for users in withheld.nonzero().squeeze(1).split(chunk):
-        top = rank_items(score(users), train.pairs(users), k)
+        top = rank_items(score(users), train.batch(users).positions, k)
         for name, rows in splits.items():
-            counts = rows.counts[users]
-            relevant = rows.dense(users, torch.bool)
-            hits = relevant.gather(1, top.clamp(min=0)) & (top >= 0)
-            chosen = counts > 0
-            metrics = list_metrics(hits[chosen], counts[chosen])
+            batch = rows.batch(users)
+            hits = batch.dense(torch.bool).gather(1, top.clamp(min=0)) & (top >= 0)
+            chosen = batch.counts > 0
+            metrics = list_metrics(hits[chosen], batch.counts[chosen])
             parts[name].append(torch.stack([users[chosen].double(), *metrics]))
     empty = torch.zeros(1 + len(NAMES), 0, dtype=torch.float64, device=device)
     results = {name: torch.cat([empty, *part], 1).cpu().numpy() for name, part in parts.items()}

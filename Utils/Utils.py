@@ -7,6 +7,9 @@ from itertools import combinations
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
+
+from Utils.NCE import nce, self_nce
 
 FUSED = 'fused'
 
@@ -33,19 +36,12 @@ def embedding_decay(*tables):
     return sum(table.square().sum() for table in tables)
 
 
-def nce(rows, columns, targets, temp):
-    """Mean over n of -s_nt/temp + log sum_j exp(s_nj/temp), s = cosine of rows (n, d) and columns (N, d),
-    t = targets[n] the column that row n belongs to."""
-    logits = F.normalize(rows) @ F.normalize(columns).T / temp
-    return F.cross_entropy(logits, targets)
-
-
 def cross_modal_loss(views, users, items, temp):
     """C(users; V_a, V_b) + C(items; V_a, V_b) over every pair of modalities; the batch's users and items may repeat."""
     loss = 0
     for (users_a, items_a), (users_b, items_b) in combinations(views.values(), 2):
-        loss = (loss + nce(rows_of(users_a, users), users_b, users, temp)
-                + nce(rows_of(items_a, items), items_b, items, temp))
+        loss = (loss + nce(rows_of(users_a, users), users_b, temp, users)
+                + nce(rows_of(items_a, items), items_b, temp, items))
     return loss
 
 
@@ -61,17 +57,57 @@ def multi_level_loss(outputs, levels, temp, noise):
     with themselves, so they are computed once.
     """
     fused_users, fused_items = outputs[FUSED]
-    every_user, every_item = (torch.arange(len(table), device=table.device) for table in outputs[FUSED])
     loss = 0
     for name, (users, items) in outputs.items():
         if name == FUSED:
             continue
-        loss = (loss + nce(fused_users, users, every_user, temp) + nce(fused_items, items, every_item, temp))
+        loss = loss + nce(fused_users, users, temp) + nce(fused_items, items, temp)
         zero_levels = Counter(levels)[0]
         if zero_levels:
-            loss = loss + zero_levels * nce(items, items.detach(), every_item, temp)
+            loss = loss + zero_levels * self_nce(items, temp)
         for number, level in enumerate(levels):
             if level:
                 noised = items.detach() + level * noise(name, number)
-                loss = loss + nce(items, noised, every_item, temp)
+                loss = loss + nce(items, noised, temp)
     return loss
+
+
+def reconstruction_errors(predicted, x_0, features, item_embeds):
+    """A denoiser's two errors per row: mean_i (x_0 - f)^2 and mean_d (f features - x_0 item_embeds)^2 (section 3).
+
+    predicted: f (B, I), which is overwritten; x_0: a RowBatch; features, item_embeds (I, d), without gradient.
+    """
+    return _ReconstructionErrors.apply(predicted, x_0.positions, features, x_0.times(features - item_embeds))
+
+
+class _ReconstructionErrors(torch.autograd.Function):
+    """Works in place on the (B, I) matrix of predictions, which nothing else needs: f becomes f - x_0, on which both
+    errors rest (f features - x_0 item_embeds = (f - x_0) features + x_0 (features - item_embeds)), then its gradient."""
+
+    @staticmethod
+    def forward(ctx, predicted, positions, features, offset):
+        predicted[positions] -= 1
+        residual = offset.addmm(predicted, features)
+        ctx.difference, ctx.residual, ctx.features = predicted, residual, features
+        error = torch.linalg.vector_norm(predicted, dim=1).square() / predicted.shape[1]
+        return error, residual.square().mean(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_error, grad_alignment):
+        grad = ctx.difference.mul_((2 / ctx.difference.shape[1] * grad_error)[:, None])
+        pulled = ctx.residual * (2 / ctx.residual.shape[1] * grad_alignment)[:, None]
+        return grad.addmm_(pulled, ctx.features.T), None, None, None
+
+
+def guess_error(x_0, guide, weight, bias):
+    """mean_i (x_0 - g)^2 of each row, g = (guide weight' + bias)' (section 3), in O((B + I) d^2).
+
+    x_0: a RowBatch (B, I); guide (I, d); weight (B, d), bias (B,). The squares are expanded, and summed over the
+    items before they meet the rows: sum_i g^2 needs the guide only through guide'guide and its column sums.
+    """
+    n_items = len(guide)
+    sums = guide.sum(0)
+    crossed = (x_0.times(guide) * weight).sum(1) + bias * x_0.counts
+    squared = ((weight @ (guide.T @ guide)) * weight).sum(1) + 2 * bias * (weight @ sums) + n_items * bias.square()
+    return (x_0.counts - 2 * crossed + squared) / n_items

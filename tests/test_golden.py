@@ -12,6 +12,7 @@ import torch
 
 from DataHandler import Dataset, UserRows
 from Model import MDMNS, Denoiser, DotScores, GaussianDiffusion, Linear, denoising_losses, fuse
+from Utils.FastSampling import make_sampler
 from Utils.Graph import normalised_graph
 from Utils.Metrics import NAMES, evaluate, rank_items
 from Utils.Utils import FUSED, cross_modal_loss, modal_bpr_loss, multi_level_loss, noise_levels
@@ -61,6 +62,11 @@ def check_output_grads(case, outputs):
                 assert table.grad is None or not table.grad.any()
 
 
+def row_batch(dense):
+    assert torch.equal(dense, (dense != 0).to(dense.dtype))
+    return UserRows(sp.csr_matrix(dense.numpy())).batch(torch.arange(len(dense)))
+
+
 def edges(dense):
     return dense.nonzero().T
 
@@ -68,7 +74,7 @@ def edges(dense):
 def modal_graphs(case):
     """The graphs of each user's top items. Drawn at random, a case's top may name an item twice: one edge then."""
     shape = case['in/train'].shape
-    return {name: normalised_graph(*edges(torch.zeros(shape).scatter_(1, top, 1)), *shape)
+    return {name: normalised_graph(*edges(torch.zeros(shape).scatter_(1, top, 1)), tuple(shape))
             for name, top in case.below('in/top/').items()}
 
 
@@ -80,8 +86,8 @@ def denoiser_of(case, n_items):
     inner = [name for name in weights if name.split('.')[0] in ('in_layers', 'out_layers')]
     layers = [name[:-len('.weight')] for name in inner if name.endswith('.weight')][1:]
     state = {'time.weight': weights['emb_layer.weight'], 'time.bias': weights['emb_layer.bias'],
-             'first.weight': first[:, :n_items], 'first.bias': weights['in_layers.0.bias'],
-             'first_time.weight': first[:, n_items:]}
+             'first_items': first[:, :n_items].T, 'first_time.weight': first[:, n_items:],
+             'first_time.bias': weights['in_layers.0.bias']}
     for number, layer in enumerate(layers):
         ours = 'last' if number == len(layers) - 1 else f'hidden.{number}'
         for part in ('weight', 'bias'):
@@ -141,10 +147,13 @@ def check_denoiser(case):
 
 def check_p_sample(case):
     model, _ = denoiser_of(case, case.params['n_items'])
+    diffusion, steps = diffusion_of(case), case.params['sampling_steps']
     with torch.no_grad():
-        sample = diffusion_of(case).sample(model, case['in/x'], case.params['sampling_steps'])
-    close(sample, case['out/x0'])
-    assert torch.equal(sample.topk(case.params['rebuild_k']).indices, case['out/top'])
+        plain = diffusion.sample(model, case['in/x'], steps)
+        fast = make_sampler(diffusion, model, steps)(row_batch(case['in/x']))
+    for sample in (plain, fast):
+        close(sample, case['out/x0'])
+        assert torch.equal(sample.topk(case.params['rebuild_k']).indices, case['out/top'])
 
 
 def check_guidance(case):
@@ -155,7 +164,7 @@ def check_denoise_loss(case):
     model, layers = denoiser_of(case, case['in/x'].shape[1])
     fusion = fusion_of(case.below('in/fuse/')) | {
         'guess': layer_of({f'guess.{part}': array for part, array in case.below('in/head/').items()}, 'guess')}
-    error, alignment = denoising_losses(diffusion_of(case), model, case['in/x'], case['in/t'], case['in/noise'],
+    error, alignment = denoising_losses(diffusion_of(case), model, row_batch(case['in/x']), case['in/t'], case['in/noise'],
                                         case['in/feats'], case['in/item_embeds'], case['in/guide'], fusion)
     close(error, case['out/diff_loss'], 1e-4)
     close(alignment, case['out/gc_loss'], 1e-4)
@@ -164,8 +173,8 @@ def check_denoise_loss(case):
     loss.backward()
     grads = {name: parameter.grad for name, parameter in model.named_parameters()}
     ours = {'emb_layer.weight': grads['time.weight'], 'emb_layer.bias': grads['time.bias'],
-            'in_layers.0.weight': torch.cat([grads['first.weight'], grads['first_time.weight']], 1),
-            'in_layers.0.bias': grads['first.bias'], f'{layers[-1]}.weight': grads['last.weight'],
+            'in_layers.0.weight': torch.cat([grads['first_items'].T, grads['first_time.weight']], 1),
+            'in_layers.0.bias': grads['first_time.bias'], f'{layers[-1]}.weight': grads['last.weight'],
             f'{layers[-1]}.bias': grads['last.bias']}
     for number, layer in enumerate(layers[:-1]):
         ours |= {f'{layer}.{part}': grads[f'hidden.{number}.{part}'] for part in ('weight', 'bias')}
@@ -177,15 +186,15 @@ def check_denoise_loss(case):
 
 def check_adjacency(case):
     train = case['in/train']
-    close(normalised_graph(*edges(train), *train.shape).to_dense(), case['out/adj'])
+    close(normalised_graph(*edges(train), tuple(train.shape)).dense(), case['out/adj'])
     for name, graph in modal_graphs(case).items():
-        close(graph.to_dense(), case[f'out/modal_adj/{name}'])
+        close(graph.dense(), case[f'out/modal_adj/{name}'])
 
 
 def check_recommender(case):
     model, parameters = recommender_of(case)
     total = 0
-    for name, pair in model.outputs().items():
+    for name, pair in model.outputs(model.project()).items():
         for side, table in zip(('user', 'item'), pair, strict=True):
             close(table, case[f'out/{name}/{side}'])
             total = total + (case[f'in/coef/{name}/{side}'] * table).sum()
@@ -196,7 +205,7 @@ def check_recommender(case):
 
 def check_contrast_views(case):
     model, _ = recommender_of(case)
-    for name, pair in model.contrast_views().items():
+    for name, pair in model.contrast_views(model.project()).items():
         for side, table in zip(('user', 'item'), pair, strict=True):
             close(table, case[f'out/{name}/{side}'])
 
@@ -230,7 +239,7 @@ def check_multi_level(case):
 def check_evaluate(case):
     train, test = (UserRows(sp.csr_matrix(case[f'in/{split}'].numpy())) for split in ('train', 'test'))
     score, users, topk = DotScores(case.outputs()), case['out/users'], case.params['topk']
-    assert torch.equal(rank_items(score(users), train.pairs(users), topk), case['out/top'])
+    assert torch.equal(rank_items(score(users), train.batch(users).positions, topk), case['out/top'])
     for chunk in (3, 256):
         result = evaluate(score, train, {'test': test}, topk, chunk)['test']
         assert np.array_equal(result.users, users)

@@ -1,0 +1,39 @@
+"""Where a run computes, and how the process uses the machine's memory."""
+import ctypes
+import sys
+
+import torch
+
+from Utils.Errors import InputError
+
+
+def choose_device(name, gpu='0'):
+    """--device and --gpu -> torch.device; `auto` is CUDA device `gpu` where there is one, else the CPU."""
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == 'auto':
+        name = f'cuda:{gpu}' if n_gpus or gpu != '0' else 'cpu'
+    kind, _, number = name.partition(':')
+    if name == 'cpu':
+        return torch.device('cpu')
+    if kind != 'cuda' or (':' in name and not number.isdecimal()):
+        raise InputError(f'--device {name} is not known: use auto, cpu, cuda or cuda:N.')
+    number = int(number or gpu)
+    if number >= n_gpus:
+        raise InputError(f'CUDA device {number} is not there: torch sees {n_gpus or "no"} CUDA devices here. '
+                         'Use --device cpu or the number of another device.')
+    return torch.device('cuda', number)
+
+
+def keep_freed_memory():
+    """Let the C library keep large freed blocks for the next tensor of that size, where it is glibc.
+
+    By default every tensor above 32 MB is mapped afresh and its pages are zeroed by the kernel when first
+    touched, which costs several times what most operations on such a tensor do.
+    """
+    if not sys.platform.startswith('linux'):
+        return
+    library = ctypes.CDLL(None)
+    if hasattr(library, 'gnu_get_libc_version'):
+        m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
+        library.mallopt(m_mmap_max, 0)
+        library.mallopt(m_trim_threshold, 2**31 - 1)
