@@ -29,14 +29,14 @@ def demo_dataset():
     user_topics = np.zeros((N_USERS, N_TOPICS))
     for user in user_topics:
         user[rng.choice(N_TOPICS, 3, replace=False)] = rng.uniform(0.5, 1, 3)
-    popularity = rng.permutation(1 / np.arange(5, N_ITEMS + 5) ** 0.7)
+    popularity = rng.permutation(1 / np.arange(5, N_ITEMS + 5) ** 0.6)
     popularity /= popularity.sum()
 
     splits = {name: ([], []) for name in ('trnMat', 'valMat', 'tstMat')}
-    for user, liking in enumerate(np.exp(4 * user_topics @ item_topics.T)):
+    for user, liking in enumerate(np.exp(5 * user_topics @ item_topics.T)):
         taste = liking * popularity
         chances = 0.9 * taste / taste.sum() + 0.1 * popularity
-        items = rng.choice(N_ITEMS, int(rng.integers(8, 26)), replace=False, p=chances)
+        items = rng.choice(N_ITEMS, int(rng.integers(10, 31)), replace=False, p=chances)
         withheld = max(1, len(items) // 10)
         for name, part in zip(splits, np.split(items, [len(items) - 2 * withheld, len(items) - withheld]), strict=True):
             splits[name][0].extend([user] * len(part))

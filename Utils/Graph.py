@@ -23,8 +23,7 @@ class Block:
         """From entries (int64 rows and cols, values) that are given once each, in any order."""
         return cls(csr_matrix(rows, cols, values, shape), csr_matrix(cols, rows, values, shape[::-1]))
 
-    @property
-    def T(self):
+    def transposed(self):
         return Block(self.transpose, self.matrix)
 
     def __matmul__(self, dense):
@@ -84,7 +83,7 @@ def normalised_graph(users, items, shape, dtype=torch.float32):
     user_scale, item_scale = ((1 + torch.bincount(ends, minlength=size)).to(dtype).rsqrt()
                               for ends, size in zip((users, items), shape, strict=True))
     block = Block.of_entries(users, items, user_scale[users] * item_scale[items], shape)
-    return Graph(user_scale.square()[:, None], item_scale.square()[:, None], block, block.T)
+    return Graph(user_scale.square()[:, None], item_scale.square()[:, None], block, block.transposed())
 
 
 def drop_entries(graph, keep_rate, generator):

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from Utils.Errors import InputError
 from Utils.Metrics import NAMES
@@ -100,7 +101,7 @@ class RunFolder:
 def run_config(settings, dataset, device):
     """What is needed to run this again: settings, seed, data statistics, versions, device and git revision."""
     return {'settings': asdict(settings), 'seed': settings.seed, 'dataset': dataset.statistics(),
-            'device': str(device), 'git': git_revision(),
+            'device': str(device), 'threads': torch.get_num_threads(), 'git': git_revision(),
             'versions': {'python': platform.python_version(),
                          **{name: version(name) for name in ('torch', 'numpy', 'scipy')}}}
 

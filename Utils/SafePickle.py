@@ -14,8 +14,13 @@ import scipy.sparse as sp
 
 from Utils.Errors import InputError
 
-NUMBER_TYPES = ['b1', *(f'{kind}{size}' for kind in 'iuf' for size in (1, 2, 4, 8) if kind + str(size) != 'f1')]
-MAX_OPCODES = 10_000  # a matrix needs about a hundred; the arrays themselves are one opcode each
+NUMBER_TYPES = ('b1', 'f2', 'f4', 'f8', *(f'{kind}{size}' for kind in 'iu' for size in (1, 2, 4, 8)))
+# A matrix needs fewer than 200 instructions, each array being one, and reads the memo about ten times. More of
+# either serves only to keep the reader busy: tuples of tuples of one tuple take exponential time to hash.
+MAX_INSTRUCTIONS = 1000
+MAX_MEMO_READS = 24
+MEMO_READS = ('GET', 'BINGET', 'LONG_BINGET', 'DUP')
+MEMO_WRITES = ('PUT', 'BINPUT', 'LONG_BINPUT')
 
 
 class _Record:
@@ -39,18 +44,23 @@ class _Dtype(_Record):
         if code not in NUMBER_TYPES:
             raise InputError(f'an array of type {str(code)[:20]!r}; numbers were expected')
         order = self.state[1] if isinstance(self.state, tuple) and len(self.state) > 1 else '='
-        if not isinstance(order, str) or order not in ('<', '>', '|', '='):
+        if order not in ('<', '>', '|', '='):
             raise InputError('a damaged array type')
         return np.dtype(code).newbyteorder(order)
 
 
 class _Array(_Record):
-    def numpy(self):
-        """The array, if the record is that of numbers whose bytes fill the stated shape."""
+    """numpy's `_reconstruct`: the content comes as state (version, shape, dtype, fortran order, bytes)."""
+
+    def content(self):
         if not isinstance(self.state, tuple) or len(self.state) != 5:
             raise InputError('a damaged array')
-        _, shape, dtype, fortran, data = self.state
-        if not isinstance(dtype, _Dtype) or not isinstance(data, bytes) or not isinstance(shape, tuple):
+        return self.state[1:]
+
+    def numpy(self):
+        """The array, if the record is that of numbers whose bytes fill the stated shape."""
+        shape, dtype, fortran, data = self.content()
+        if not isinstance(dtype, _Dtype) or not isinstance(data, (bytes, bytearray)) or not isinstance(shape, tuple):
             raise InputError('an array of objects; numbers were expected')
         dtype = dtype.numpy()
         if any(type(n) is not int or n < 0 for n in shape) or prod(shape) * dtype.itemsize != len(data):
@@ -58,8 +68,16 @@ class _Array(_Record):
         return np.frombuffer(data, dtype).reshape(shape, order='F' if fortran else 'C')
 
 
-class _Ndarray(_Record):
-    """numpy.ndarray as a class: only ever handed to `_reconstruct`."""
+class _BufferArray(_Array):
+    """numpy's `_frombuffer` of pickle protocol 5: called with (bytes, dtype, shape, order)."""
+
+    def content(self):
+        data, dtype, shape, order = self.args
+        return shape, dtype, order == 'F', data
+
+
+class _Placeholder(_Record):
+    """A class that is only named: numpy.ndarray and object, as what the calls above and below make."""
 
 
 def _latin1(text, encoding='latin1'):
@@ -69,19 +87,28 @@ def _latin1(text, encoding='latin1'):
     return text.encode('latin1')
 
 
-def _matrix_class(layout):
-    return type(f'_{layout}', (_Matrix,), {'layout': layout})
+def _new_object(kind, base, state):
+    """`copyreg._reconstructor`, which makes an object without arguments in protocols 0 and 1."""
+    if not (isinstance(kind, type) and issubclass(kind, _Matrix)):
+        raise InputError('an object that is not a matrix')
+    return kind()
 
 
 def _admitted():
-    """(module, name) -> stand-in, for every name that pickles of sparse matrices use, old and new."""
-    names = {('numpy', 'ndarray'): _Ndarray, ('numpy', 'dtype'): _Dtype, ('_codecs', 'encode'): _latin1}
-    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        names[module, '_reconstruct'] = _Array
+    """(module, name) -> stand-in, for every name that pickles of sparse matrices use, old and new.
+
+    """
+    names = {('numpy', 'ndarray'): _Placeholder, ('numpy', 'dtype'): _Dtype, ('_codecs', 'encode'): _latin1}
+    for module in ('numpy.core', 'numpy._core'):
+        names[f'{module}.multiarray', '_reconstruct'] = _Array
+        names[f'{module}.numeric', '_frombuffer'] = _BufferArray
+    for copyreg, builtins in (('copy_reg', '__builtin__'), ('copyreg', 'builtins')):
+        names[copyreg, '_reconstructor'] = _new_object
+        names[builtins, 'object'] = _Placeholder
     for layout in ('coo', 'csr', 'csc'):
         for kind in ('matrix', 'array'):
             for module in (f'scipy.sparse.{layout}', f'scipy.sparse._{layout}'):
-                names[module, f'{layout}_{kind}'] = _matrix_class(layout)
+                names[module, f'{layout}_{kind}'] = type(f'_{layout}', (_Matrix,), {'layout': layout})
     return names
 
 
@@ -103,9 +130,7 @@ def load_sparse_pickle(path):
     """A pickled scipy COO, CSR or CSC matrix -> scipy COO matrix. InputError if the file is anything else."""
     try:
         with open(path, 'rb') as file:
-            for count, _ in enumerate(pickletools.genops(file)):
-                if count > MAX_OPCODES:
-                    raise InputError(f'more than {MAX_OPCODES} instructions')
+            _check_instructions(file)
             file.seek(0)
             return _matrix(_Unpickler(file).load())
     except OSError as error:
@@ -116,6 +141,16 @@ def load_sparse_pickle(path):
     except Exception as error:  # a damaged pickle can fail in any way: pickle documents no closed list
         raise InputError(f'{path} is not a readable pickle ({type(error).__name__}): it may be cut short or damaged. '
                          'Fetch or make it again.') from error
+
+
+def _check_instructions(file):
+    memo_reads = 0
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        memo_reads += opcode.name in MEMO_READS
+        if count > MAX_INSTRUCTIONS or memo_reads > MAX_MEMO_READS:
+            raise InputError('more instructions than a matrix needs')
+        if opcode.name in MEMO_WRITES and argument > MAX_INSTRUCTIONS:
+            raise InputError('an instruction that only takes memory')
 
 
 def _matrix(record):
@@ -133,7 +168,7 @@ def _matrix(record):
         _check_indices(col, shape[1])
         if not len(row) == len(col) == len(data):
             raise InputError('a matrix whose arrays differ in length')
-        return sp.coo_matrix((data, (row, col)), shape)
+        return _coo(row, col, data, shape)
     indptr, indices, data = _arrays(state.get('indptr'), state.get('indices'), state.get('data'))
     major, minor = shape if record.layout == 'csr' else shape[::-1]
     _check_indices(indices, minor)
@@ -142,7 +177,12 @@ def _matrix(record):
         raise InputError('a matrix whose row pointers do not fit')
     lines = np.repeat(np.arange(major), np.diff(indptr.astype(np.int64)))
     row, col = (lines, indices) if record.layout == 'csr' else (indices, lines)
-    return sp.coo_matrix((data, (row, col)), shape)
+    return _coo(row, col, data, shape)
+
+
+def _coo(row, col, data, shape):
+    """In types that scipy knows on every machine: the file's may be of another byte order or half precision."""
+    return sp.coo_matrix((data.astype(np.float64), (row.astype(np.int64), col.astype(np.int64))), shape)
 
 
 def _arrays(*records):

@@ -81,8 +81,10 @@ def reconstruction_errors(predicted, x_0, features, item_embeds):
 
 
 class _ReconstructionErrors(torch.autograd.Function):
-    """Works in place on the (B, I) matrix of predictions, which nothing else needs: f becomes f - x_0, on which both
-    errors rest (f features - x_0 item_embeds = (f - x_0) features + x_0 (features - item_embeds)), then its gradient."""
+    """Works in place on the (B, I) matrix of predictions, which nothing else needs: f becomes f - x_0, then its gradient.
+
+    f features - x_0 item_embeds = (f - x_0) features + x_0 (features - item_embeds), the last term being `offset`.
+    """
 
     @staticmethod
     def forward(ctx, predicted, positions, features, offset):
