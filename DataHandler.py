@@ -19,7 +19,7 @@ from Utils.SafePickle import load_sparse_pickle
 
 SPLITS = {'train': 'trnMat', 'val': 'valMat', 'test': 'tstMat'}
 MATRIX_SUFFIXES = ('.npz', '.pkl')  # the first that is there is read: .npz needs no unpickling
-FEATURE_FILE = re.compile(r'(?P<modality>.+)_feat\.npy(\.zip)?')
+FEATURE_FILE = re.compile(r'(?P<modality>[^.]+)_feat\.npy(\.zip)?')
 FIRST_MODALITIES = ('image', 'text', 'audio')  # their published order; others follow by name
 
 

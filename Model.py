@@ -14,6 +14,8 @@ from DataHandler import UserRows
 from Utils.Errors import InputError
 from Utils.FastSampling import make_sampler
 from Utils.Graph import drop_entries, normalised_graph
+from Utils.Layers import Linear, MatrixProjection, random_bits, timestep_embedding
+from Utils.Metrics import DotScores
 from Utils.TimeLogger import progress, show_loss
 from Utils.Utils import (
     FUSED,
@@ -27,33 +29,6 @@ from Utils.Utils import (
 )
 
 DROPOUT = 0.5  # of the denoisers' input while they train
-
-
-class Linear(nn.Module):
-    """x W' + b with freshly drawn weights; `std` None: uniform in +-1/sqrt(fan_in), as torch.nn.Linear draws."""
-
-    def __init__(self, n_in, n_out, generator, std=None, bias=True):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_out, n_in, device=generator.device))
-        self.bias = nn.Parameter(torch.empty(n_out, device=generator.device)) if bias else None
-        for tensor, spread in ((self.weight, std), (self.bias, 0.001)):
-            if tensor is None:
-                continue
-            if std is None:
-                nn.init.uniform_(tensor, -1 / math.sqrt(n_in), 1 / math.sqrt(n_in), generator=generator)
-            else:
-                nn.init.normal_(tensor, std=spread, generator=generator)
-
-    def forward(self, x):
-        return F.linear(x, self.weight, self.bias)
-
-
-def timestep_embedding(timesteps, size):
-    """[cos(t w_k), sin(t w_k)], w_k = exp(-ln(10000) k/(size//2)), zero-padded when odd: (B,) -> (B, size)."""
-    half = size // 2
-    frequencies = torch.exp(-math.log(10000) / half * torch.arange(half, device=timesteps.device))
-    angles = timesteps[:, None] * frequencies
-    return F.pad(torch.cat([angles.cos(), angles.sin()], 1), (0, size % 2))
 
 
 class Denoiser(nn.Module):
@@ -90,7 +65,7 @@ class Denoiser(nn.Module):
 
     def inner(self, first, timesteps):
         """What lies between the items' part of the first layer (B, width) and the last layer's input."""
-        time = self.time(timestep_embedding(timesteps, self.time_size))
+        time = self.time(timestep_embedding(timesteps, self.time_size, first.dtype))
         hidden = torch.tanh(first + self.first_time(time))
         for layer in self.hidden:
             hidden = torch.tanh(layer(hidden))
@@ -186,41 +161,9 @@ def denoising_losses(diffusion, denoiser, x_0, timesteps, noise, features, item_
     return diffusion.loss_weight[timesteps].to(error.dtype) * error, alignment
 
 
-def random_bits(shape, generator):
-    """True or false with equal chance (one random byte for each, which a CPU draws ten times faster than floats)."""
-    n = math.prod(shape)
-    words = torch.empty(-(-n // 8), dtype=torch.int64, device=generator.device).random_(-2**63, None,
-                                                                                        generator=generator)
-    return (words.view(torch.uint8)[:n] < 128).view(shape)
-
-
-class MatrixProjection(nn.Module):
-    """F_m = LeakyReLU_0.2(X_m W_m), Xavier uniform W_m (section 5, `trans` 0)."""
-
-    def __init__(self, n_in, n_out, generator):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_in, n_out, device=generator.device))
-        nn.init.xavier_uniform_(self.weight, generator=generator)
-
-    def forward(self, features):
-        return F.leaky_relu(features @ self.weight, 0.2)
-
-
-class DotScores:
-    """Scores of users (B,) against all items: the sum of the outputs' inner products (section 5)."""
-
-    def __init__(self, outputs):
-        self.outputs = outputs
-        self.users = torch.cat([users for users, _ in outputs.values()], 1)
-        self.items = torch.cat([items for _, items in outputs.values()], 1)
-
-    def __call__(self, users):
-        return self.users[users] @ self.items.T
-
-    def arrays(self):
-        """The embeddings behind the scores, by name, as NumPy arrays."""
-        return {f'{name}_{side}': table.cpu().numpy() for name, pair in self.outputs.items()
-                for side, table in zip(('users', 'items'), pair, strict=True)}
+def slot(modality):
+    """A modality's key in a ModuleDict: as in its file's name, since a bare `items` would hide a method of the dict."""
+    return f'{modality}_feat'
 
 
 class MDMNS(nn.Module):
@@ -251,14 +194,15 @@ class MDMNS(nn.Module):
         self.denoisers = nn.ModuleDict()
         for name, table in self.features.items():
             linear = settings.trans == 1 or (settings.trans == 2 and name == 'text')
-            self.projections[name] = (Linear if linear else MatrixProjection)(table.shape[1], d, generator)
-            self.denoisers[name] = Denoiser(dataset.n_items, settings.dims, settings.d_emb_size, settings.norm,
+            self.projections[slot(name)] = (Linear if linear else MatrixProjection)(table.shape[1], d, generator)
+            self.denoisers[slot(name)] = Denoiser(dataset.n_items, settings.dims, settings.d_emb_size, settings.norm,
                                             generator)
         self.diffusion = GaussianDiffusion(settings.steps, settings.noise_scale, settings.noise_min,
                                            settings.noise_max, device)
         self.levels = noise_levels(settings.steps) if settings.noise_levels is None else settings.noise_levels
-        self.denoiser_optimisers = {name: torch.optim.Adam(denoiser.parameters(), settings.lr, fused=True)
-                                    for name, denoiser in self.denoisers.items()}
+        self.denoiser_optimisers = {
+            name: torch.optim.Adam(self.denoisers[slot(name)].parameters(), settings.lr, fused=True)
+            for name in self.modalities}
 
     def loop_parameters(self):
         """What the training loop's own Adam trains: all but the denoisers, which have theirs."""
@@ -268,7 +212,7 @@ class MDMNS(nn.Module):
 
     def project(self):
         """F_m (I, d) of every modality."""
-        return {name: projection(self.features[name]) for name, projection in self.projections.items()}
+        return {name: self.projections[slot(name)](table) for name, table in self.features.items()}
 
     def layers(self, users, items):
         """sum_{l=0..gnn_layer} A^l [users; items]."""
@@ -359,14 +303,15 @@ class MDMNS(nn.Module):
         bar = progress(batches, 'denoisers')
         for users in bar:
             x_0 = self.rows.batch(users)
-            for name, denoiser in self.denoisers.items():
+            for name in self.modalities:
                 timesteps = torch.randint(settings.steps, (len(users),), generator=generator, device=device)
                 noise = torch.randn(x_0.shape, generator=generator, device=device)
                 kept = random_bits(x_0.shape, generator)
                 fusion = (draw_fusion(len(users), settings.latdim, settings.guide_fused_hidden_dim, generator)
                           if guides else None)
-                error, alignment = denoising_losses(self.diffusion, denoiser, x_0, timesteps, noise, features[name],
-                                                    self.item_embeds.detach(), guides.get(name), fusion, kept)
+                error, alignment = denoising_losses(
+                    self.diffusion, self.denoisers[slot(name)], x_0, timesteps, noise, features[name],
+                    self.item_embeds.detach(), guides.get(name), fusion, kept)
                 loss = error.mean() + settings.e_loss * alignment.mean()
                 self.denoiser_optimisers[name].zero_grad()
                 loss.backward()
@@ -380,8 +325,8 @@ class MDMNS(nn.Module):
         """Each user's rebuild_k largest items of the sample become the modal graphs (section 3)."""
         settings, generator = self.settings, self.generator
         n_users, k = len(self.user_embeds), settings.rebuild_k
-        samplers = {name: make_sampler(self.diffusion, denoiser, settings.sampling_steps, settings.sampling_noise,
-                                       generator) for name, denoiser in self.denoisers.items()}
+        samplers = {name: make_sampler(self.diffusion, self.denoisers[slot(name)], settings.sampling_steps,
+                                       settings.sampling_noise, generator) for name in self.modalities}
         tops = {name: [] for name in self.modalities}
         for users in progress(torch.arange(n_users, device=generator.device).split(settings.batch), 'graphs'):
             x_0 = self.rows.batch(users)

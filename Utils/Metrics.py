@@ -21,6 +21,23 @@ class UserMetrics:
         return {name: float(getattr(self, name).mean()) if len(self.users) else float('nan') for name in NAMES}
 
 
+class DotScores:
+    """Scores of users (B,) against all items: the sum of the outputs' inner products (section 5)."""
+
+    def __init__(self, outputs):
+        self.outputs = outputs
+        self.users = torch.cat([users for users, _ in outputs.values()], 1)
+        self.items = torch.cat([items for _, items in outputs.values()], 1)
+
+    def __call__(self, users):
+        return self.users[users] @ self.items.T
+
+    def arrays(self):
+        """The embeddings behind the scores, by name, as NumPy arrays."""
+        return {f'{name}_{side}': table.cpu().numpy() for name, pair in self.outputs.items()
+                for side, table in zip(('users', 'items'), pair, strict=True)}
+
+
 def rank_items(scores, exclude, k):
     """The k best items of each row of `scores` (B, I), best first: (B, k).
 

@@ -18,7 +18,7 @@ def progress(iterable, description, total=None):
 def show_loss(bar, loss, every=10):
     """Write a step's loss beside the bar, now and then: reading it makes a GPU wait."""
     if not bar.disable and bar.n % every == 0:
-        bar.set_postfix(loss=f'{float(loss):.4f}')
+        bar.set_postfix(loss=f'{float(loss.detach()):.4f}')
 
 
 class Stopwatch:

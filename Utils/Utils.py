@@ -37,8 +37,11 @@ def embedding_decay(*tables):
 
 
 def cross_modal_loss(views, users, items, temp):
-    """C(users; V_a, V_b) + C(items; V_a, V_b) over every pair of modalities; the batch's users and items may repeat."""
-    loss = 0
+    """C(users; V_a, V_b) + C(items; V_a, V_b) over every pair of modalities; the batch's users and items may repeat.
+
+    A single modality has no pair: the loss is 0.
+    """
+    loss = next(iter(views.values()))[0].new_zeros(())
     for (users_a, items_a), (users_b, items_b) in combinations(views.values(), 2):
         loss = (loss + nce(rows_of(users_a, users), users_b, temp, users)
                 + nce(rows_of(items_a, items), items_b, temp, items))
@@ -81,7 +84,7 @@ def reconstruction_errors(predicted, x_0, features, item_embeds):
 
 
 class _ReconstructionErrors(torch.autograd.Function):
-    """Works in place on the (B, I) matrix of predictions, which nothing else needs: f becomes f - x_0, then its gradient.
+    """Works in place on the (B, I) predictions, which nothing else needs: f becomes f - x_0, then its gradient.
 
     f features - x_0 item_embeds = (f - x_0) features + x_0 (features - item_embeds), the last term being `offset`.
     """

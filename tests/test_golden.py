@@ -11,10 +11,11 @@ import scipy.sparse as sp
 import torch
 
 from DataHandler import Dataset, UserRows
-from Model import MDMNS, Denoiser, DotScores, GaussianDiffusion, Linear, denoising_losses, fuse
+from Model import MDMNS, Denoiser, GaussianDiffusion, denoising_losses, fuse, slot
 from Utils.FastSampling import make_sampler
 from Utils.Graph import normalised_graph
-from Utils.Metrics import NAMES, evaluate, rank_items
+from Utils.Layers import Linear
+from Utils.Metrics import NAMES, DotScores, evaluate, rank_items
 from Utils.Utils import FUSED, cross_modal_loss, modal_bpr_loss, multi_level_loss, noise_levels
 
 FOLDER = Path(os.environ.get('GOLDEN_DIR', Path(__file__).parent / 'golden'))
@@ -120,8 +121,8 @@ def recommender_of(case):
         d_emb_size=4, norm=False, steps=2, noise_scale=0.1, noise_min=1e-4, noise_max=0.02, noise_levels=None, lr=1e-3)
     model = MDMNS(Dataset('golden', train, train, train, features), settings, torch.Generator())
     parameters = {'uEmbeds': model.user_embeds, 'iEmbeds': model.item_embeds, 'modal_weight': model.modal_weight}
-    for name, projection in model.projections.items():
-        for part, parameter in projection.named_parameters():
+    for name in model.modalities:
+        for part, parameter in model.projections[slot(name)].named_parameters():
             theirs = f'{name}_trans.{part}' if f'{name}_trans.{part}' in weights else f'{name}_trans'
             parameters[theirs] = parameter
     assert parameters.keys() == weights.keys()
@@ -164,8 +165,9 @@ def check_denoise_loss(case):
     model, layers = denoiser_of(case, case['in/x'].shape[1])
     fusion = fusion_of(case.below('in/fuse/')) | {
         'guess': layer_of({f'guess.{part}': array for part, array in case.below('in/head/').items()}, 'guess')}
-    error, alignment = denoising_losses(diffusion_of(case), model, row_batch(case['in/x']), case['in/t'], case['in/noise'],
-                                        case['in/feats'], case['in/item_embeds'], case['in/guide'], fusion)
+    error, alignment = denoising_losses(
+        diffusion_of(case), model, row_batch(case['in/x']), case['in/t'], case['in/noise'], case['in/feats'],
+        case['in/item_embeds'], case['in/guide'], fusion)
     close(error, case['out/diff_loss'], 1e-4)
     close(alignment, case['out/gc_loss'], 1e-4)
     loss = error.mean() + case.params['e_loss'] * alignment.mean()
