@@ -43,14 +43,14 @@ def random_matrix(rng, n_users, n_items, density=0.3):
 
 
 def planted(rng, n_users=60, n_items=40, widths=(('image', 8), ('text', 6))):
-    """Two groups of users, each with a taste for its own half of the items, which the features also show.
+    """Two groups of users, each with a taste for all of its own half of the items, which the features also show.
 
     Returns (matrices by file stem, features by modality).
     """
     groups, halves = np.arange(n_users) % 2, np.arange(n_items) % 2
     splits = {stem: np.zeros((n_users, n_items), np.float32) for stem in ('trnMat', 'valMat', 'tstMat')}
     for user, group in enumerate(groups):
-        liked = rng.permutation(np.flatnonzero(halves == group))[:n_items // 2 - 4]
+        liked = rng.permutation(np.flatnonzero(halves == group))
         for stem, items in zip(splits, (liked[4:], liked[:2], liked[2:4]), strict=True):
             splits[stem][user, items] = 1
     features = {name: (rng.normal(size=(n_items, width)) + 2 * halves[:, None]).astype(np.float16)

@@ -1,0 +1,188 @@
+"""Whole runs: what is learned, what is written, what repeats, and what a user's mistake leads to."""
+import csv
+import json
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from conftest import planted, write_dataset
+
+from Main import MODELS, main
+from Utils.Device import choose_device
+from Utils.Errors import InputError
+from Utils.Metrics import DotScores
+
+TINY = '--latdim 8 --dims 16 --guide_fused_hidden_dim 4 --batch 64 --topk 5 --lr 0.02'
+
+
+@pytest.fixture
+def data_dir(rng, tmp_path):
+    write_dataset(tmp_path / 'data' / 'tiny', *planted(rng))
+    return tmp_path / 'data'
+
+
+def train(data_dir, out, flags=''):
+    code = main(f'--data tiny --data_dir {data_dir} --out {out} --epoch 3 --device cpu {TINY} {flags}'.split())
+    assert code == 0
+    return json.loads((out / 'result.json').read_text())
+
+
+@pytest.mark.parametrize('flags', ['--cl_method 0', '--cl_method 1', '--modalities text', '--guidance none'])
+def test_withheld_items_are_found(data_dir, tmp_path, flags):
+    """Who knows a user's half of the items has 4 of them left to rank, 2 of them of the test set."""
+    result = train(data_dir, tmp_path / 'run', f'--epoch 15 {flags}')
+    assert result['best_val']['test']['recall'] > 0.9
+    assert result['popularity']['recall'] < 0.5
+
+
+def test_what_a_run_leaves(data_dir, tmp_path, capsys):
+    out = tmp_path / 'run'
+    result = train(data_dir, out)
+    assert {path.name for path in out.iterdir()} == {
+        'config.json', 'metrics.csv', 'result.json', 'per_user.npz', 'embeddings.npz'}
+    config = json.loads((out / 'config.json').read_text())
+    assert config == result['config']
+    assert config['settings']['latdim'] == 8
+    assert config['seed'] == 421
+    assert set(config['versions']) == {'python', 'torch', 'numpy', 'scipy'}
+
+    with open(out / 'metrics.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ['epoch', 'bpr', 'reg', 'cl', 'diffusion_image', 'diffusion_text', 'val_recall', 'val_ndcg',
+                             'val_precision', 'test_recall', 'test_ndcg', 'test_precision', 'seconds']
+    assert [row['epoch'] for row in rows] == ['0', '1', '2']
+    for split, entry in (('test', result['best_test']), ('val', result['best_val']['val'])):
+        best = max(rows, key=lambda row: float(row[f'{split}_recall']))  # max keeps the first of equals
+        assert result[f'best_{split}']['epoch'] == int(best['epoch'])
+        for name in ('recall', 'ndcg', 'precision'):
+            assert entry[name] == float(best[f'{split}_{name}'])
+    chosen = rows[result['best_val']['epoch']]
+    assert result['best_val']['test']['recall'] == float(chosen['test_recall'])
+
+    with np.load(out / 'per_user.npz') as per_user:
+        assert len(per_user['users']) == 60
+        assert per_user['best_val_recall'].mean() == result['best_val']['test']['recall']
+        assert per_user['best_test_ndcg'].mean() == result['best_test']['ndcg']
+    with np.load(out / 'embeddings.npz') as embeddings:
+        assert {name: table.shape for name, table in embeddings.items()} == {
+            f'{name}_{side}': (size, 8) for name in ('fused', 'image', 'text')
+            for side, size in (('users', 60), ('items', 40))}
+    printed = capsys.readouterr().out
+    for words in ('60 users, 40 items', 'image (8), text (6)', 'epoch 2/2', 'best validation Recall', 'popularity'):
+        assert words in printed
+
+
+def test_saved_embeddings_are_those_of_the_best_validation_epoch(data_dir, tmp_path):
+    result = train(data_dir, tmp_path / 'run', '--epoch 6')
+    with np.load(tmp_path / 'run' / 'embeddings.npz') as file:
+        names = sorted({name.rsplit('_', 1)[0] for name in file})
+        score = DotScores({name: tuple(torch.as_tensor(file[f'{name}_{side}']) for side in ('users', 'items'))
+                           for name in names})
+    seen, withheld = (torch.as_tensor(sp.load_npz(data_dir / 'tiny' / f'{stem}.npz').toarray())
+                      for stem in ('trnMat', 'tstMat'))
+    scores = score(torch.arange(60)).masked_fill(seen > 0, -torch.inf)
+    hits = withheld.gather(1, scores.topk(5).indices).sum(1).numpy()
+    assert (hits / 2).mean() == pytest.approx(result['best_val']['test']['recall'])
+
+
+def test_same_seed_same_numbers(data_dir, tmp_path):
+    def numbers(name, flags):
+        train(data_dir, tmp_path / name, flags)
+        with open(tmp_path / name / 'metrics.csv', newline='') as file:
+            rows = [{key: value for key, value in row.items() if key != 'seconds'} for row in csv.DictReader(file)]
+        with np.load(tmp_path / name / 'embeddings.npz') as file:
+            return rows, {key: table.tobytes() for key, table in file.items()}
+
+    first = numbers('a', '--cl_method 1')
+    assert numbers('b', '--cl_method 1') == first
+    assert numbers('c', '--cl_method 1 --seed 3') != first
+
+
+def test_evaluation_every_other_epoch_and_at_the_end(data_dir, tmp_path):
+    train(data_dir, tmp_path / 'run', '--epoch 6 --tstEpoch 2')
+    with open(tmp_path / 'run' / 'metrics.csv', newline='') as file:
+        assert [row['epoch'] for row in csv.DictReader(file)] == ['0', '2', '4', '5']
+
+
+def test_without_validation_items_no_epoch_is_chosen_by_them(data_dir, tmp_path):
+    sp.save_npz(data_dir / 'tiny' / 'valMat.npz', sp.coo_matrix((60, 40)))
+    result = train(data_dir, tmp_path / 'run')
+    assert result['best_val'] is None
+    assert result['best_test']['recall'] >= 0
+    assert (tmp_path / 'run' / 'embeddings.npz').exists()
+
+
+def test_another_model_needs_only_the_four_methods(data_dir, tmp_path, monkeypatch):
+    class Biases(torch.nn.Module):
+        def __init__(self, dataset, settings, generator):
+            super().__init__()
+            self.bias = torch.nn.Parameter(torch.zeros(dataset.n_items))
+
+        def loop_parameters(self):
+            return [self.bias]
+
+        def begin_epoch(self):
+            return {}
+
+        def losses(self, users, positives, negatives):
+            return {'bpr': -torch.nn.functional.logsigmoid(self.bias[positives] - self.bias[negatives]).mean()}
+
+        @torch.no_grad()
+        def scores(self):
+            return DotScores({'bias': (torch.ones(60, 1), self.bias[:, None].clone())})
+
+    monkeypatch.setitem(MODELS, 'biases', Biases)
+    result = train(data_dir, tmp_path / 'run', '--model biases')
+    assert result['best_test']['recall'] > 0
+
+
+@pytest.mark.parametrize(('flags', 'message'), [
+    ('--data nothing', 'has: tiny.'), ('--data_dir nowhere', 'nowhere'), ('--modalities smell', 'Its modalities'),
+    ('--model other', '--model other is not known'), ('--device cuda:77', 'CUDA device 77 is not there'),
+    ('--device tpu', '--device tpu is not known'), ('--topk 41', '--topk 41 is more than the 40 items'),
+    ('--rebuild_k 50', '--rebuild_k 50'), ('--epoch -3', 'got -3'), ('--gpu 99', 'not there')])
+def test_mistakes_get_one_sentence_and_change_nothing(data_dir, tmp_path, capsys, flags, message):
+    out = tmp_path / 'run'
+    out.mkdir()
+    (out / 'metrics.csv').write_text('earlier')
+    code = main(f'--data tiny --data_dir {data_dir} --out {out} {TINY} {flags}'.split())
+    error = capsys.readouterr().err
+    assert code == 2
+    assert message in error
+    assert error.count('\n') == 1
+    assert 'Traceback' not in error
+    assert [path.name for path in out.iterdir()] == ['metrics.csv']
+    assert (out / 'metrics.csv').read_text() == 'earlier'
+
+
+def test_an_empty_test_split_is_told(data_dir, tmp_path, capsys):
+    sp.save_npz(data_dir / 'tiny' / 'tstMat.npz', sp.coo_matrix((60, 40)))
+    assert main(f'--data tiny --data_dir {data_dir} --out {tmp_path / "run"} {TINY}'.split()) == 2
+    assert 'nothing to evaluate' in capsys.readouterr().err
+
+
+def test_a_run_folder_that_cannot_be_made(data_dir, tmp_path, capsys):
+    (tmp_path / 'file').write_text('in the way')
+    assert main(f'--data tiny --data_dir {data_dir} --out {tmp_path / "file" / "run"} {TINY}'.split()) == 2
+    assert '--out' in capsys.readouterr().err
+    assert (tmp_path / 'file').read_text() == 'in the way'
+
+
+def test_devices():
+    assert choose_device('cpu') == torch.device('cpu')
+    if not torch.cuda.is_available():
+        assert choose_device('auto') == torch.device('cpu')
+        for name, gpu in (('cuda', '0'), ('cuda:0', '0'), ('auto', '1')):
+            with pytest.raises(InputError, match='not there'):
+                choose_device(name, gpu)
+    for name in ('cuda:x', 'cuda:', 'cpu:1', 'gpu', ''):
+        with pytest.raises(InputError, match='not known'):
+            choose_device(name)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='torch sees no CUDA device here')
+def test_on_cuda(data_dir, tmp_path):
+    for method in (0, 1):
+        result = train(data_dir, tmp_path / 'run', f'--device cuda --epoch 15 --cl_method {method}')
+        assert result['best_val']['test']['recall'] > 0.9
