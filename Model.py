@@ -1,7 +1,7 @@
 """MDMNS (SPEC.md sections 3 to 6): modal diffusion denoisers, guidance, the graph network and its losses.
 
 Shapes: U users, I items, B rows in a batch, d = latdim, d_m a modality's width, h = guide_fused_hidden_dim.
-Section numbers are those of the specification that the README summarises.
+Section numbers are those of SPEC.md.
 """
 import math
 from itertools import pairwise
@@ -289,9 +289,10 @@ class MDMNS(nn.Module):
 
     def guides(self, projected):
         """G_m: the mean of the other modalities' projected features; with a single modality, its own."""
-        total = sum(projected.values())
-        others = len(projected) - 1
-        return {name: (total - table) / others if others else table for name, table in projected.items()}
+        if len(projected) == 1:
+            return projected
+        return {name: sum(table for other, table in projected.items() if other != name) / (len(projected) - 1)
+                for name in projected}
 
     def train_denoisers(self):
         settings, generator, device = self.settings, self.generator, self.generator.device
