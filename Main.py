@@ -16,7 +16,7 @@ from DataHandler import NegativeSampler, UserRows, load_dataset
 from Datasets.generate import ensure_generated
 from Model import MDMNS
 from Params import parse
-from Utils.Device import choose_device, keep_freed_memory
+from Utils.Device import choose_device, keep_freed_memory, set_precision
 from Utils.Errors import InputError
 from Utils.Metrics import NAMES, evaluate
 from Utils.Results import Best, RunFolder, run_config
@@ -82,6 +82,7 @@ def run(settings):
     device = choose_device(settings.device, settings.gpu)
     if settings.model not in MODELS:
         raise InputError(f'--model {settings.model} is not known; there are: {", ".join(MODELS)}.')
+    set_precision(settings.precision, device)
     ensure_generated(settings.data_dir, settings.data)
     dataset = load_dataset(settings.data_dir, settings.data, settings.modalities)
     for flag in ('topk', 'rebuild_k'):

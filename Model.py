@@ -145,7 +145,7 @@ def fuse(x_t, guide, weights):
 
 
 def denoising_losses(diffusion, denoiser, x_0, timesteps, noise, features, item_embeds, guide=None, fusion=None,
-                     kept=None):
+                     kept=None, bf16=False):
     """Per-user losses of the denoiser on the rows x_0, a RowBatch (section 3): two vectors (B,).
 
     First: w_t (mean_i (x_0 - f)^2 + mean_i (x_0 - g)^2), the second part only with a guide. Second: the modal
@@ -155,7 +155,9 @@ def denoising_losses(diffusion, denoiser, x_0, timesteps, noise, features, item_
         seen = diffusion.noised_rows(x_0, timesteps, noise)
         if guide is not None:
             seen = fuse(seen, guide, fusion)
-    error, alignment = reconstruction_errors(denoiser(seen, timesteps, kept), x_0, features, item_embeds)
+    with torch.autocast(seen.device.type, torch.bfloat16, enabled=bf16):
+        predicted = denoiser(seen, timesteps, kept).to(seen.dtype)
+    error, alignment = reconstruction_errors(predicted, x_0, features, item_embeds)
     if guide is not None:
         error = error + guess_error(x_0, guide, fusion['guess'].weight, fusion['guess'].bias)
     return diffusion.loss_weight[timesteps].to(error.dtype) * error, alignment
@@ -263,15 +265,23 @@ class MDMNS(nn.Module):
         projected = self.project()
         outputs = self.outputs(projected, fused=multi_level)  # without the multi-level loss nothing trains through O_f
         if multi_level:
-            contrast = multi_level_loss(outputs, self.levels, settings.temp, self.noise_like_items)
+            contrast = multi_level_loss(outputs, self.levels, settings.temp, self.noise_like_items,
+                                        self.contrast_sample(), settings.nce_chunk)
         else:
-            contrast = cross_modal_loss(self.contrast_views(projected), users, positives, settings.temp)
+            contrast = cross_modal_loss(self.contrast_views(projected), users, positives, settings.temp,
+                                        settings.nce_chunk)
         return {'bpr': modal_bpr_loss(outputs, users, positives, negatives, settings.batch),
                 'reg': settings.reg * embedding_decay(self.user_embeds, self.item_embeds),
                 'cl': settings.ssl_reg * contrast}
 
     def noise_like_items(self, *_):
         return torch.randn(self.item_embeds.shape, generator=self.generator, device=self.generator.device)
+
+    def contrast_sample(self):
+        """With --cl_sample, the users and items drawn (with replacement) for this step's contrast; else None."""
+        n, device = self.settings.cl_sample, self.generator.device
+        return n and tuple(torch.randint(size, (n,), generator=self.generator, device=device)
+                           for size in self.rows.shape)
 
     @torch.no_grad()
     def scores(self):
@@ -312,7 +322,8 @@ class MDMNS(nn.Module):
                           if guides else None)
                 error, alignment = denoising_losses(
                     self.diffusion, self.denoisers[slot(name)], x_0, timesteps, noise, features[name],
-                    self.item_embeds.detach(), guides.get(name), fusion, kept)
+                    self.item_embeds.detach(), guides.get(name), fusion, kept,
+                    settings.precision == 'bf16')
                 loss = error.mean() + settings.e_loss * alignment.mean()
                 self.denoiser_optimisers[name].zero_grad()
                 loss.backward()
@@ -321,19 +332,24 @@ class MDMNS(nn.Module):
             show_loss(bar, loss)
         return {name: total / len(batches) for name, total in totals.items()}
 
-    @torch.no_grad()
     def rebuild_graphs(self):
         """Each user's rebuild_k largest items of the sample become the modal graphs (section 3)."""
+        k = self.settings.rebuild_k
+        users = torch.arange(len(self.user_embeds), device=self.generator.device)
+        tops = self.sampled_tops(users.split(self.settings.batch), k)
+        self.modal_adj = {
+            name: drop_entries(normalised_graph(users.repeat_interleave(k), torch.cat(top).flatten(), self.rows.shape),
+                               self.settings.keepRate, self.generator) for name, top in tops.items()}
+
+    @torch.inference_mode()
+    def sampled_tops(self, batches, k):
+        """The k largest items (B, k) of every modality's sample of the users' rows, batch by batch."""
         settings, generator = self.settings, self.generator
-        n_users, k = len(self.user_embeds), settings.rebuild_k
         samplers = {name: make_sampler(self.diffusion, self.denoisers[slot(name)], settings.sampling_steps,
                                        settings.sampling_noise, generator) for name in self.modalities}
         tops = {name: [] for name in self.modalities}
-        for users in progress(torch.arange(n_users, device=generator.device).split(settings.batch), 'graphs'):
+        for users in progress(batches, 'graphs'):
             x_0 = self.rows.batch(users)
             for name, sample_rows in samplers.items():
-                sample = sample_rows(x_0)
-                tops[name].append(sample.topk(k, dim=1).indices)
-        users = torch.arange(n_users, device=generator.device).repeat_interleave(k)
-        self.modal_adj = {name: drop_entries(normalised_graph(users, torch.cat(top).flatten(), self.rows.shape),
-                                             settings.keepRate, generator) for name, top in tops.items()}
+                tops[name].append(sample_rows(x_0).topk(k, dim=1).indices)
+        return tops

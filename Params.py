@@ -133,6 +133,15 @@ def build_parser():
     diffusion.add_argument('--e_loss', type=number(float, 0), default=0.1, help='weight of the modal alignment')
     diffusion.add_argument('--keepRate', type=number(float, above=0, high=1), default=0.5,
                            help='share of the rebuilt edges kept')
+
+    speed = parser.add_argument_group('speed and memory')
+    speed.add_argument('--precision', choices=('highest', 'high', 'bf16'), default=None,
+                       help='matrix products: highest float32, high TF32 on CUDA, bf16 besides bfloat16 while the '
+                            'denoisers train; default: highest on a CPU, high on CUDA')
+    speed.add_argument('--cl_sample', type=number(int, 1), default=None, metavar='N',
+                       help='multi-level contrast over this many rows drawn anew each step; default: over all rows')
+    speed.add_argument('--nce_chunk', type=number(int, 1), default=None, metavar='ROWS',
+                       help='rows of similarities held at a time; default: what suits the device')
     return parser
 
 

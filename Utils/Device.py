@@ -24,6 +24,12 @@ def choose_device(name, gpu='0'):
     return torch.device('cuda', number)
 
 
+def set_precision(precision, device):
+    """--precision -> how torch multiplies float32 matrices; None: as suits the device."""
+    highest = precision == 'highest' or (precision is None and device.type == 'cpu')
+    torch.set_float32_matmul_precision('highest' if highest else 'high')
+
+
 def keep_freed_memory():
     """Let the C library keep large freed blocks for the next tensor of that size, where it is glibc.
 

@@ -36,15 +36,15 @@ def embedding_decay(*tables):
     return sum(table.square().sum() for table in tables)
 
 
-def cross_modal_loss(views, users, items, temp):
+def cross_modal_loss(views, users, items, temp, chunk=None):
     """C(users; V_a, V_b) + C(items; V_a, V_b) over every pair of modalities; the batch's users and items may repeat.
 
     A single modality has no pair: the loss is 0.
     """
     loss = next(iter(views.values()))[0].new_zeros(())
     for (users_a, items_a), (users_b, items_b) in combinations(views.values(), 2):
-        loss = (loss + nce(rows_of(users_a, users), users_b, temp, users)
-                + nce(rows_of(items_a, items), items_b, temp, items))
+        loss = (loss + nce(rows_of(users_a, users), users_b, temp, users, chunk)
+                + nce(rows_of(items_a, items), items_b, temp, items, chunk))
     return loss
 
 
@@ -53,25 +53,32 @@ def noise_levels(steps):
     return tuple(steps // part for part in (10, 8, 4, 2))
 
 
-def multi_level_loss(outputs, levels, temp, noise):
+def multi_level_loss(outputs, levels, temp, noise, sample=None, chunk=None):
     """Fused against each modality's output, and each modality's items against their own noised copies.
 
-    noise: (modality, number of the level) -> standard normal draws (I, d). Zero levels all compare the items
-    with themselves, so they are computed once.
+    noise: (modality, number of the level) -> standard normal draws (I, d). sample: (users, items), index vectors
+    of the rows to take the means over, for an estimate of each mean; None: all rows. Zero levels all compare the
+    items with themselves, so they are computed once.
     """
+    some_users, some_items = sample or (None, None)
+
+    def contrast(rows, columns, index):
+        return nce(rows if index is None else rows_of(rows, index), columns, temp, index, chunk)
+
     fused_users, fused_items = outputs[FUSED]
+    zero_levels = Counter(levels)[0]
     loss = 0
     for name, (users, items) in outputs.items():
         if name == FUSED:
             continue
-        loss = loss + nce(fused_users, users, temp) + nce(fused_items, items, temp)
-        zero_levels = Counter(levels)[0]
+        loss = loss + contrast(fused_users, users, some_users) + contrast(fused_items, items, some_items)
+        constant = items.detach()
         if zero_levels:
-            loss = loss + zero_levels * self_nce(items, temp)
+            same = self_nce(items, temp, chunk) if sample is None else contrast(items, constant, some_items)
+            loss = loss + zero_levels * same
         for number, level in enumerate(levels):
             if level:
-                noised = items.detach() + level * noise(name, number)
-                loss = loss + nce(items, noised, temp)
+                loss = loss + contrast(items, constant + level * noise(name, number), some_items)
     return loss
 
 

@@ -47,7 +47,7 @@ def draw(runs, released):
         shared = range(min(len(run) for run in runs))
         values = [[run[epoch][column] for run in runs] for epoch in shared]
         axes.fill_between(shared, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.2, lw=0)
-        axes.plot(shared, [mean(v) for v in values], color=colour, label=f'{label} (mean and range of {len(runs)} runs)')
+        axes.plot(shared, [mean(v) for v in values], color=colour, label=f'{label} (mean, range of {len(runs)} runs)')
     axes.plot([point['epoch'] for point in released], [point['test_recall'] for point in released], color=ORANGE,
               ls='--', marker='.', label='released program, test (seed 421)')
     axes.set(xlabel='epoch', ylabel='Recall@20', title='TikTok, image and audio, d = 64, cl_method 0')

@@ -1,11 +1,11 @@
 """The denoisers, the diffusion and the guidance against plain twins in float64."""
 import pytest
 import torch
-import twins
 from conftest import random_matrix
 
 from DataHandler import UserRows
 from Model import Denoiser, GaussianDiffusion, denoising_losses, draw_fusion, fuse
+from Utils import Plain
 from Utils.FastSampling import make_sampler
 from Utils.Layers import random_bits
 from Utils.Utils import guess_error, reconstruction_errors
@@ -29,7 +29,7 @@ def make_denoiser(n_items, dims, generator, norm=False, size=7):
 @pytest.mark.parametrize('steps', [1, 2, 5, 33])
 def test_schedule(steps):
     diffusion = GaussianDiffusion(steps, 0.5, 1e-3, 0.05)
-    betas, abar = twins.schedule(steps, 0.5, 1e-3, 0.05)
+    betas, abar = Plain.schedule(steps, 0.5, 1e-3, 0.05)
     torch.testing.assert_close(diffusion.betas, torch.tensor(betas, dtype=torch.float64))
     torch.testing.assert_close(diffusion.alphas_cumprod, torch.tensor(abar, dtype=torch.float64))
     snr = [a / (1 - a) for a in abar]
@@ -55,7 +55,7 @@ def test_noised_rows(rows, generator):
 def test_denoiser(generator, dims, norm):
     model = make_denoiser(14, dims, generator, norm)
     x, timesteps = normal(generator, 9, 14), torch.arange(9) % 5
-    torch.testing.assert_close(model(x, timesteps), twins.denoiser(model.state_dict(), x, timesteps, norm))
+    torch.testing.assert_close(model(x, timesteps), Plain.denoiser(model.state_dict(), x, timesteps, norm))
 
 
 def test_denoiser_dropout(generator):
@@ -63,7 +63,7 @@ def test_denoiser_dropout(generator):
     x, timesteps, kept = normal(generator, 9, 14), torch.arange(9) % 5, random_bits((9, 14), generator)
     plain = Denoiser.forward(model, x, timesteps)
     model.norm = False
-    dropped = model(twins.unit(x) * kept / 0.5, timesteps)
+    dropped = model(Plain.unit(x) * kept / 0.5, timesteps)
     model.norm = True
     torch.testing.assert_close(model(x, timesteps, kept), dropped)
     assert not torch.allclose(plain, dropped)
@@ -87,7 +87,7 @@ def test_fusion(generator, rows, shift):
     weights = {'users': weights['users'].double()} | {name: weights[name].double() for name in ('items', 'convolution')}
     x_t, guide = rows.dense(torch.float64) + 0.1 * normal(generator, 9, 14), normal(generator, 14, 4)
     x_t[2] += shift
-    expected = twins.fused(x_t, guide, weights['users'], (weights['items'].weight, weights['items'].bias),
+    expected = Plain.fused(x_t, guide, weights['users'], (weights['items'].weight, weights['items'].bias),
                            (weights['convolution'].weight, weights['convolution'].bias))
     torch.testing.assert_close(fuse(x_t, guide, weights), expected)
 

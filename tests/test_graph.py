@@ -2,16 +2,16 @@
 import numpy as np
 import pytest
 import torch
-import twins
 from conftest import random_matrix
 
 from DataHandler import UserRows
+from Utils import Plain
 from Utils.Graph import drop_entries, normalised_graph
 
 
 def graph_and_twin(matrix):
     rows = UserRows(matrix)
-    return normalised_graph(rows.users, rows.items, rows.shape, torch.float64), twins.adjacency(
+    return normalised_graph(rows.users, rows.items, rows.shape, torch.float64), Plain.adjacency(
         torch.as_tensor(matrix.toarray(), dtype=torch.float64))
 
 

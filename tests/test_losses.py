@@ -3,8 +3,8 @@ import math
 
 import pytest
 import torch
-import twins
 
+from Utils import Plain
 from Utils.Utils import (
     bpr_loss,
     cross_modal_loss,
@@ -64,7 +64,7 @@ def test_cross_modal(rng, generator, n_modalities):
     for a in range(n_modalities):
         for b in range(a + 1, n_modalities):
             for side, nodes in enumerate((users, items)):
-                plain = plain + twins.nce(views[names[a]][side][nodes], views[names[b]][side], 0.3, nodes)
+                plain = plain + Plain.nce(views[names[a]][side][nodes], views[names[b]][side], 0.3, nodes)
     ours = cross_modal_loss(views, users, items, 0.3)
     if n_modalities == 1:
         assert ours == 0
@@ -87,11 +87,11 @@ def test_multi_level(generator, levels):
     plain = 0
     for name in ('image', 'text'):
         users, items = outputs[name]
-        plain = plain + twins.nce(fused_users, users, 0.5, torch.arange(9))
-        plain = plain + twins.nce(fused_items, items, 0.5, torch.arange(7))
+        plain = plain + Plain.nce(fused_users, users, 0.5, torch.arange(9))
+        plain = plain + Plain.nce(fused_items, items, 0.5, torch.arange(7))
         for number, level in enumerate(levels):
             noised = items.detach() + level * noise[name, number]
-            plain = plain + twins.nce(items, noised, 0.5, torch.arange(7))
+            plain = plain + Plain.nce(items, noised, 0.5, torch.arange(7))
     compare(multi_level_loss(outputs, levels, 0.5, lambda name, number: noise[name, number]), plain, outputs)
 
 
@@ -100,3 +100,18 @@ def test_rows_of_repeats(generator):
     index = torch.tensor([1, 1, 4])
     rows_of(table, index).sum().backward()
     assert table.grad[:, 0].tolist() == [0, 2, 0, 0, 1, 0]
+
+
+def test_sampled_multi_level_is_unbiased(rng, generator):
+    """Over a sample the mean of those rows; over all rows once each, the loss itself."""
+    outputs = tables(generator, ('fused', 'image', 'text'))
+    noise = {(name, level): torch.randn(7, 4, dtype=torch.float64, generator=generator)
+             for name in ('image', 'text') for level in range(3)}
+
+    def loss(sample, levels=(0, 0, 2)):
+        return multi_level_loss(outputs, levels, 0.5, lambda name, number: noise[name, number], sample, chunk=3)
+
+    everything = torch.as_tensor(rng.permutation(9)), torch.as_tensor(rng.permutation(7))
+    compare(loss(everything), loss(None), outputs)
+    single = [loss((torch.tensor([user]), torch.tensor([item]))) for user in range(9) for item in range(7)]
+    torch.testing.assert_close(sum(single) / len(single), loss(None))

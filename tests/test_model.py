@@ -1,12 +1,12 @@
 """The graph network against a dense float64 twin, and what the model does around it."""
 import pytest
 import torch
-import twins
 from conftest import planted, random_matrix
 
 from DataHandler import Dataset, NegativeSampler
 from Model import MDMNS, slot
 from Params import parse
+from Utils import Plain
 from Utils.Errors import InputError
 from Utils.Graph import normalised_graph
 
@@ -44,15 +44,15 @@ def test_outputs_and_views(rng, widths, trans, layers):
     modal = {}
     for name in widths:
         links = random_matrix(rng, 13, 11)
-        modal[name] = twins.adjacency(dense_of(links))
+        modal[name] = Plain.adjacency(dense_of(links))
         model.modal_adj[name] = normalised_graph(*torch.as_tensor(dense_of(links)).nonzero().T, links.shape)
     with torch.no_grad():
         model.modal_weight.copy_(torch.arange(len(widths)) * 0.5)
         ours, our_views = model.outputs(model.project()), model.contrast_views(model.project())
     projected = {name: project(model, name, torch.as_tensor(table).double(), trans)
                  for name, table in dataset.features.items()}
-    outputs, views = twins.recommender(
-        twins.adjacency(dense_of(dataset.train)), modal, model.user_embeds.detach().double(),
+    outputs, views = Plain.recommender(
+        Plain.adjacency(dense_of(dataset.train)), modal, model.user_embeds.detach().double(),
         model.item_embeds.detach().double(), projected, model.modal_weight.detach().double(), layers, 0.3, 0.7)
     assert set(ours) == {'fused', *widths}
     for name, expected in outputs.items():
@@ -82,7 +82,7 @@ def test_rebuilt_graphs_are_the_top_items_of_the_sample(rng):
         with torch.no_grad():
             top = model.diffusion.sample(model.denoisers[slot(name)], x_0).topk(3).indices
         links = torch.zeros(13, 11, dtype=torch.float64).scatter_(1, top, 1)
-        torch.testing.assert_close(model.modal_adj[name].dense().double(), twins.adjacency(links))
+        torch.testing.assert_close(model.modal_adj[name].dense().double(), Plain.adjacency(links))
 
 
 def step(model, dataset):
@@ -91,6 +91,7 @@ def step(model, dataset):
 
 
 @pytest.mark.parametrize('flags', ['--cl_method 0', '--cl_method 1', '--cl_method 1 --noise_levels 0 3',
+                                   '--cl_method 1 --cl_sample 5 --nce_chunk 4', '--precision bf16',
                                    '--guidance none', '--norm --sampling_noise --sampling_steps 2', '--trans 2'])
 @pytest.mark.parametrize('widths', [{'text': 3}, {'image': 5, 'text': 3}])
 def test_an_epoch_trains_everything(rng, flags, widths):

@@ -1,8 +1,8 @@
 """NCE by chunks against the plain formula, values and gradients, in float64."""
 import pytest
 import torch
-import twins
 
+from Utils import Plain
 from Utils.NCE import nce, self_nce
 
 
@@ -21,7 +21,7 @@ def compare(ours, plain, tensors):
 @pytest.mark.parametrize('temp', [0.5, 0.1, 0.01])
 def test_all_rows(generator, n, chunk, temp):
     rows, columns = normal(generator, n, 6), normal(generator, n, 6)
-    compare(nce(rows, columns, temp, chunk=chunk), twins.nce(rows, columns, temp, torch.arange(n)), [rows, columns])
+    compare(nce(rows, columns, temp, chunk=chunk), Plain.nce(rows, columns, temp, torch.arange(n)), [rows, columns])
 
 
 @pytest.mark.parametrize('chunk', [4, 11, None])
@@ -29,7 +29,7 @@ def test_some_rows_repeated(rng, generator, chunk):
     table, columns = normal(generator, 19, 5), normal(generator, 19, 5)
     targets = torch.as_tensor(rng.integers(0, 19, 11))
     targets[3] = targets[0]
-    compare(nce(table[targets], columns, 0.2, targets, chunk), twins.nce(table[targets], columns, 0.2, targets),
+    compare(nce(table[targets], columns, 0.2, targets, chunk), Plain.nce(table[targets], columns, 0.2, targets),
             [table, columns])
 
 
@@ -37,22 +37,22 @@ def test_some_rows_repeated(rng, generator, chunk):
 def test_one_side_only(generator, side):
     pair = [normal(generator, 12, 4), normal(generator, 12, 4)]
     pair[1 - side] = pair[1 - side].detach()
-    compare(nce(*pair, 0.3, chunk=5), twins.nce(*pair, 0.3, torch.arange(12)), [pair[side]])
+    compare(nce(*pair, 0.3, chunk=5), Plain.nce(*pair, 0.3, torch.arange(12)), [pair[side]])
 
 
 @pytest.mark.parametrize(('n', 'chunk'), [(23, 7), (23, 23), (1, 16), (40, None)])
 @pytest.mark.parametrize('temp', [0.5, 0.01])
 def test_against_itself(generator, n, chunk, temp):
     rows = normal(generator, n, 6)
-    compare(self_nce(rows, temp, chunk), twins.nce(rows, rows.detach(), temp, torch.arange(n)), [rows])
+    compare(self_nce(rows, temp, chunk), Plain.nce(rows, rows.detach(), temp, torch.arange(n)), [rows])
 
 
 def test_without_gradients(generator):
     rows, columns = normal(generator, 9, 4).detach(), normal(generator, 9, 4).detach()
     ours = nce(rows, columns, 0.5)
     assert not ours.requires_grad
-    torch.testing.assert_close(ours, twins.nce(rows, columns, 0.5, torch.arange(9)))
-    torch.testing.assert_close(self_nce(rows, 0.5), twins.nce(rows, rows, 0.5, torch.arange(9)))
+    torch.testing.assert_close(ours, Plain.nce(rows, columns, 0.5, torch.arange(9)))
+    torch.testing.assert_close(self_nce(rows, 0.5), Plain.nce(rows, rows, 0.5, torch.arange(9)))
 
 
 def test_a_row_of_zeros_is_finite(generator):
@@ -67,6 +67,6 @@ def test_a_row_of_zeros_is_finite(generator):
 def test_gradients_reach_further_back(generator):
     """The function can stand inside a larger graph: its gradient is scaled by what follows it."""
     weight, x = normal(generator, 4, 4), normal(generator, 10, 4)
-    plain = twins.nce(x @ weight, x, 0.5, torch.arange(10)).square()
+    plain = Plain.nce(x @ weight, x, 0.5, torch.arange(10)).square()
     ours = nce(x @ weight, x, 0.5, chunk=3).square()
     torch.testing.assert_close(torch.autograd.grad(ours, weight)[0], torch.autograd.grad(plain, weight)[0])

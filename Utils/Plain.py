@@ -1,14 +1,21 @@
-"""The model as SPEC states it: plain, dense, in float64, a few lines each. What the fast forms are held against."""
+"""The model as SPEC states it and the release computes it: whole matrices, plain loops, a few lines each.
+
+Nothing here is used in training. The tests hold every fast form against these in float64; the benchmark measures both.
+"""
 import math
 
 import torch
 import torch.nn.functional as F
 
 
+def unit(x):
+    return x / x.norm(dim=1, keepdim=True).clamp(min=1e-12)
+
+
 def adjacency(dense):
-    """N(S) of a 0/1 matrix (U, I)."""
+    """N(S) of a 0/1 matrix (U, I), dense (section 1)."""
     n_users, n_items = dense.shape
-    a = torch.eye(n_users + n_items, dtype=torch.float64)
+    a = torch.eye(n_users + n_items, dtype=dense.dtype)
     a[:n_users, n_users:] += dense
     a[n_users:, :n_users] += dense.T
     scale = a.sum(1) ** -0.5
@@ -16,7 +23,7 @@ def adjacency(dense):
 
 
 def schedule(steps, noise_scale, noise_min, noise_max):
-    """betas and cumulated alphas, by the loops of the definition."""
+    """betas and cumulated alphas, by the loops of the definition (section 3)."""
     low, high = noise_scale * noise_min, noise_scale * noise_max
     v = [low + (high - low) * t / max(steps - 1, 1) for t in range(steps)]
     betas = [1e-4] + [min(1 - (1 - v[t]) / (1 - v[t - 1]), 0.999) for t in range(1, steps)]
@@ -24,16 +31,17 @@ def schedule(steps, noise_scale, noise_min, noise_max):
     return betas, abar
 
 
-def denoiser(weights, x, timesteps, norm):
-    """f(x, t) from the state dict of ours, with the inputs joined as SPEC has them."""
+def denoiser(weights, x, timesteps, norm=False, dropout_mask=None):
+    """f(x, t) from a Denoiser's state, with the two inputs joined (section 3). dropout_mask: zeros and 1/(1 - p)."""
     size = weights['time.weight'].shape[0]
-    embedding = torch.zeros(len(x), size, dtype=torch.float64)
+    embedding = torch.zeros(len(x), size, dtype=x.dtype, device=x.device)
     for k in range(size // 2):
         w = math.exp(-math.log(10000) * k / (size // 2))
         embedding[:, k] = torch.cos(timesteps * w)
         embedding[:, size // 2 + k] = torch.sin(timesteps * w)
     time = embedding @ weights['time.weight'].T + weights['time.bias']
-    x = x / x.norm(dim=1, keepdim=True).clamp(min=1e-12) if norm else x
+    x = unit(x) if norm else x
+    x = x if dropout_mask is None else x * dropout_mask
     hidden = torch.tanh(torch.cat([x, time], 1) @ torch.cat([weights['first_items'], weights['first_time.weight'].T])
                         + weights['first_time.bias'])
     number = 0
@@ -44,39 +52,37 @@ def denoiser(weights, x, timesteps, norm):
 
 
 def fused(x_t, guide, users, item_layer, convolution):
-    """The guidance with its (B + I)^2 matrix; layers are pairs (weight, bias)."""
+    """The guidance with its (B + I)^2 matrices multiplied as such; layers are pairs (weight, bias) (section 3)."""
     n = len(x_t)
-    a = torch.eye(n + x_t.shape[1], dtype=x_t.dtype)
+    a = torch.eye(n + x_t.shape[1], dtype=x_t.dtype, device=x_t.device)
     a[:n, n:] += x_t
     a[n:, :n] += x_t.T
-    scale = a.sum(1).clamp(min=1e-8) ** -0.5
+    scale = torch.diag(a.sum(1).clamp(min=1e-8) ** -0.5)
     nodes = torch.cat([users, F.linear(guide, *item_layer)])
-    out = F.linear(scale[:, None] * a * scale @ nodes, *convolution)
+    out = F.linear(scale @ a @ scale @ nodes, *convolution)
     return out[:n] @ out[n:].T
-
-
-def nce(rows, columns, temp, targets):
-    similarities = F.normalize(rows) @ F.normalize(columns).T / temp
-    return (torch.logsumexp(similarities, 1) - similarities[torch.arange(len(rows)), targets]).mean()
-
-
-def unit(x):
-    return x / x.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
 
 def recommender(train_adj, modal_adj, user_embeds, item_embeds, projected, weight, gnn_layer, ris_lambda,
                 ris_adj_lambda):
-    """All outputs (U + I, d) by name, `fused` among them, and the contrast views."""
+    """All outputs (U + I, d) by name, `fused` among them, and the contrast views (sections 5 and 6).
+
+    The graphs are whole matrices over users and items, dense or sparse; every product stands where SPEC has it.
+    """
     n_users = len(user_embeds)
     embeds = torch.cat([user_embeds, item_embeds])
 
     def hidden(table, graph):
         h = train_adj @ torch.cat([user_embeds, unit(table)])
         h = h + train_adj @ torch.cat([h[:n_users], item_embeds])
-        return h + ris_adj_lambda * graph @ embeds
+        return h + ris_adj_lambda * (graph @ embeds)
 
     def layers(nodes):
-        return sum(torch.linalg.matrix_power(train_adj, layer) @ nodes for layer in range(gnn_layer + 1))
+        total = nodes
+        for _ in range(gnn_layer):
+            nodes = train_adj @ nodes
+            total = total + nodes
+        return total
 
     tables = {name: hidden(table, modal_adj[name]) for name, table in projected.items()}
     mixed = sum(w * h for w, h in zip(torch.softmax(weight, 0), tables.values(), strict=True))
@@ -86,9 +92,26 @@ def recommender(train_adj, modal_adj, user_embeds, item_embeds, projected, weigh
     return outputs, views
 
 
-def ranked_metrics(scores, seen, relevant, k):
-    """Recall, NDCG and precision of one user, by counting."""
-    ranking = sorted((item for item in range(len(scores)) if item not in seen), key=lambda item: -scores[item])[:k]
-    gains = [1 / math.log2(rank + 2) for rank, item in enumerate(ranking) if item in relevant]
+def nce(rows, columns, temp, targets):
+    """The contrast with its matrix of similarities (section 6)."""
+    similarities = F.normalize(rows) @ F.normalize(columns).T / temp
+    return (torch.logsumexp(similarities, 1) - similarities[torch.arange(len(rows)), targets]).mean()
+
+
+def negatives(interactions, n_items, rng):
+    """One item per (user, item) pair of the list, drawn again while it is a training item of the user (section 4)."""
+    taken = set(interactions)
+    drawn = []
+    for user, _ in interactions:
+        item = int(rng.integers(n_items))
+        while (user, item) in taken:
+            item = int(rng.integers(n_items))
+        drawn.append(item)
+    return drawn
+
+
+def ranked_metrics(ranking, relevant, k):
+    """Recall, NDCG and precision of one user's ranked items, by counting (section 7)."""
+    gains = [1 / math.log2(rank + 2) for rank, item in enumerate(ranking[:k]) if item in relevant]
     ideal = sum(1 / math.log2(rank + 2) for rank in range(min(len(relevant), k)))
     return len(gains) / len(relevant), sum(gains) / ideal, len(gains) / k
