@@ -7,6 +7,7 @@ import re
 import zipfile
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -191,13 +192,24 @@ class RowBatch:
 
 
 class UserRows:
-    """The rows of a CSR matrix of interactions, on a device, for batches of users."""
+    """The rows of a CSR matrix of interactions (sorted indices), on a device, for batches of users."""
 
     def __init__(self, matrix, device='cpu'):
         self.shape = matrix.shape
         self.starts = torch.as_tensor(matrix.indptr, dtype=torch.int64, device=device)
         self.items = torch.as_tensor(matrix.indices, dtype=torch.int64, device=device)
         self.counts = self.starts.diff()
+
+    @cached_property
+    def keys(self):
+        """One number per interaction, ascending, and a last one above all."""
+        keys = self.users * self.shape[1] + self.items
+        return torch.cat([keys, keys.new_full((1,), torch.iinfo(torch.int64).max)])
+
+    def hold(self, users, items):
+        """Whether each user (B,) has each of her items (B, k): true or false (B, k)."""
+        wanted = users[:, None] * self.shape[1] + items
+        return self.keys[torch.searchsorted(self.keys, wanted)] == wanted
 
     @property
     def users(self):

@@ -3,15 +3,51 @@
 A graph's matrix over users 0..U-1 and items U..U+I-1 is kept as its parts: the diagonal (every node's loop to
 itself) and the two blocks between users and items. A part that several products share is then computed once.
 """
+import warnings
+
 import torch
 import torch.nn.functional as F
+
+
+class Csr:
+    """A sparse matrix by rows: row r has the columns cols[starts[r]:starts[r + 1]] (32-bit) with these values."""
+
+    def __init__(self, starts, cols, values, shape):
+        self.starts, self.cols, self.values, self.shape = starts, cols, values, shape
+        self.tensor = csr_tensor(self) if values.is_cuda else None
+
+    @classmethod
+    def of_entries(cls, rows, cols, values, shape):
+        """From entries (int64 rows and cols, values) that are given once each, in any order."""
+        order = torch.argsort(rows * shape[1] + cols)
+        starts = torch.zeros(shape[0] + 1, dtype=torch.int64, device=rows.device)
+        torch.cumsum(torch.bincount(rows, minlength=shape[0]), 0, out=starts[1:])
+        return cls(starts.int(), cols[order].int(), values[order], shape)
+
+    def entries(self):
+        """(rows, cols, values) of every stored entry."""
+        return torch.repeat_interleave(self.starts.diff()), self.cols.long(), self.values
+
+    def times(self, dense):
+        """The product with a dense matrix. On a CPU as a weighted sum of embeddings: three times faster than torch's
+        own product of a CSR matrix."""
+        if self.tensor is not None:
+            return self.tensor @ dense
+        return F.embedding_bag(self.cols, dense, self.starts, mode='sum', include_last_offset=True,
+                               per_sample_weights=self.values)
+
+
+def csr_tensor(matrix):
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Sparse CSR tensor support is in beta')
+        return torch.sparse_csr_tensor(matrix.starts, matrix.cols, matrix.values, matrix.shape, check_invariants=False)
 
 
 class Block:
     """A fixed sparse matrix; `block @ dense` is differentiable with respect to the dense side.
 
-    The transpose, which the backward pass needs, is kept beside it, both as CSR with 32-bit indices, so that nothing
-    is converted or transposed at a product.
+    The transpose, which the backward pass needs, is kept beside it, so that nothing is converted or transposed at a
+    product.
     """
 
     def __init__(self, matrix, transpose):
@@ -20,8 +56,7 @@ class Block:
 
     @classmethod
     def of_entries(cls, rows, cols, values, shape):
-        """From entries (int64 rows and cols, values) that are given once each, in any order."""
-        return cls(csr_matrix(rows, cols, values, shape), csr_matrix(cols, rows, values, shape[::-1]))
+        return cls(Csr.of_entries(rows, cols, values, shape), Csr.of_entries(cols, rows, values, shape[::-1]))
 
     def transposed(self):
         return Block(self.transpose, self.matrix)
@@ -34,26 +69,11 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, dense, matrix, transpose):
         ctx.transpose = transpose
-        return csr_product(matrix, dense)
+        return matrix.times(dense)
 
     @staticmethod
     def backward(ctx, grad):
-        return csr_product(ctx.transpose, grad), None, None
-
-
-def csr_product(matrix, dense):
-    """matrix @ dense. On a CPU a weighted sum of embeddings, which is three times faster than its CSR product."""
-    if dense.is_cuda:
-        return matrix @ dense
-    return F.embedding_bag(matrix.col_indices(), dense, matrix.crow_indices(), mode='sum', include_last_offset=True,
-                           per_sample_weights=matrix.values())
-
-
-def csr_matrix(rows, cols, values, shape):
-    order = torch.argsort(rows * shape[1] + cols)
-    starts = torch.zeros(shape[0] + 1, dtype=torch.int64, device=rows.device)
-    torch.cumsum(torch.bincount(rows, minlength=shape[0]), 0, out=starts[1:])
-    return torch.sparse_csr_tensor(starts.int(), cols[order].int(), values[order], shape, check_invariants=False)
+        return ctx.transpose.times(grad), None, None
 
 
 class Graph:
@@ -69,10 +89,16 @@ class Graph:
         """The matrix times [users; items]: (U, d), (I, d) -> the same shapes."""
         return self.user_loops * users + self.to_users @ items, self.item_loops * items + self.to_items @ users
 
-    def dense(self):
-        top = torch.cat([self.user_loops.squeeze(1).diag(), self.to_users.matrix.to_dense()], 1)
-        bottom = torch.cat([self.to_items.matrix.to_dense(), self.item_loops.squeeze(1).diag()], 1)
-        return torch.cat([top, bottom])
+    def whole(self):
+        """The matrix over users and items as torch sparse COO."""
+        n_users, n_items = self.to_users.matrix.shape
+        nodes = torch.arange(n_users + n_items, device=self.user_loops.device)
+        up_users, up_items, up_values = self.to_users.matrix.entries()
+        down_items, down_users, down_values = self.to_items.matrix.entries()
+        rows = torch.cat([nodes, up_users, n_users + down_items])
+        cols = torch.cat([nodes, n_users + up_items, down_users])
+        values = torch.cat([self.user_loops[:, 0], self.item_loops[:, 0], up_values, down_values])
+        return torch.sparse_coo_tensor(torch.stack([rows, cols]), values, (len(nodes),) * 2, check_invariants=False)
 
 
 def normalised_graph(users, items, shape, dtype=torch.float32):
@@ -99,10 +125,9 @@ def drop_entries(graph, keep_rate, generator):
         return loops * kept(loops) / keep_rate
 
     def dropped_block(block):
-        matrix = block.matrix.to_sparse_coo().coalesce()
-        chosen = kept(matrix.values())
-        rows, cols = matrix.indices()[:, chosen].long()
-        return Block.of_entries(rows, cols, matrix.values()[chosen] / keep_rate, tuple(matrix.shape))
+        rows, cols, values = block.matrix.entries()
+        chosen = kept(values)
+        return Block.of_entries(rows[chosen], cols[chosen], values[chosen] / keep_rate, block.matrix.shape)
 
     return Graph(dropped_loops(graph.user_loops), dropped_loops(graph.item_loops),
                  dropped_block(graph.to_users), dropped_block(graph.to_items))

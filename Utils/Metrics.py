@@ -71,17 +71,18 @@ def evaluate(score, train, splits, k, chunk):
     score: users (B,) -> scores (B, I); train: UserRows; splits: name -> UserRows; chunk: users at a time.
     Returns name -> UserMetrics.
     """
-    device = train.items.device
     withheld = sum(rows.counts for rows in splits.values())
-    parts = {name: [] for name in splits}
-    for users in withheld.nonzero().squeeze(1).split(chunk):
+    everyone = withheld.nonzero().squeeze(1)
+    hits = {name: [] for name in splits}
+    for users in everyone.split(chunk):
         top = rank_items(score(users), train.batch(users).positions, k)
         for name, rows in splits.items():
-            batch = rows.batch(users)
-            hits = batch.dense(torch.bool).gather(1, top.clamp(min=0)) & (top >= 0)
-            chosen = batch.counts > 0
-            metrics = list_metrics(hits[chosen], batch.counts[chosen])
-            parts[name].append(torch.stack([users[chosen].double(), *metrics]))
-    empty = torch.zeros(1 + len(NAMES), 0, dtype=torch.float64, device=device)
-    results = {name: torch.cat([empty, *part], 1).cpu().numpy() for name, part in parts.items()}
-    return {name: UserMetrics(users.astype(np.int64), *metrics) for name, (users, *metrics) in results.items()}
+            hits[name].append(rows.hold(users, top) & (top >= 0))
+    results = {}
+    for name, rows in splits.items():
+        counts = rows.counts[everyone]
+        chosen = counts > 0
+        lists = torch.cat([*hits[name], torch.zeros(0, k, dtype=torch.bool, device=everyone.device)])
+        metrics = list_metrics(lists[chosen], counts[chosen])
+        results[name] = UserMetrics(*(vector.cpu().numpy() for vector in (everyone[chosen], *metrics)))
+    return results

@@ -30,7 +30,6 @@ def generator(rng):
 def _warnings_are_errors():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        warnings.filterwarnings('ignore', 'Sparse CSR tensor support is in beta')
         yield
 
 

@@ -188,9 +188,9 @@ def check_denoise_loss(case):
 
 def check_adjacency(case):
     train = case['in/train']
-    close(normalised_graph(*edges(train), tuple(train.shape)).dense(), case['out/adj'])
+    close(normalised_graph(*edges(train), tuple(train.shape)).whole().to_dense(), case['out/adj'])
     for name, graph in modal_graphs(case).items():
-        close(graph.dense(), case[f'out/modal_adj/{name}'])
+        close(graph.whole().to_dense(), case[f'out/modal_adj/{name}'])
 
 
 def check_recommender(case):

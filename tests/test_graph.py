@@ -29,14 +29,14 @@ def check_product(graph, dense, n_users, generator):
 def test_normalised_graph(rng, generator, shape):
     matrix = random_matrix(rng, *shape)  # at least one user and one item have no edge
     graph, twin = graph_and_twin(matrix)
-    torch.testing.assert_close(graph.dense(), twin)
+    torch.testing.assert_close(graph.whole().to_dense(), twin)
     check_product(graph, twin, shape[0], generator)
 
 
 def test_dropped_entries(rng, generator):
     graph, twin = graph_and_twin(random_matrix(rng, 40, 30))
     dropped = drop_entries(graph, 0.7, generator)
-    dense = dropped.dense()
+    dense = dropped.whole().to_dense()
     kept = dense != 0
     torch.testing.assert_close(dense[kept], twin[kept] / 0.7)
     check_product(dropped, dense, 40, generator)
@@ -48,11 +48,11 @@ def test_dropped_entries(rng, generator):
 
 def test_keep_rate_one_keeps_all(rng, generator):
     graph, twin = graph_and_twin(random_matrix(rng, 9, 8))
-    torch.testing.assert_close(drop_entries(graph, 1, generator).dense(), twin)
+    torch.testing.assert_close(drop_entries(graph, 1, generator).whole().to_dense(), twin)
 
 
 def test_expectation_of_dropping(rng, generator):
     """Dividing by the keep rate leaves the mean as it was."""
     graph, twin = graph_and_twin(random_matrix(rng, 6, 5, 0.5))
-    mean = sum(drop_entries(graph, 0.5, generator).dense() for _ in range(2000)) / 2000
+    mean = sum(drop_entries(graph, 0.5, generator).whole().to_dense() for _ in range(2000)) / 2000
     assert np.abs((mean - twin).numpy()).max() < 0.15
