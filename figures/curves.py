@@ -12,9 +12,11 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import matplotlib.pyplot as plt
-from tables import FOLDER, write_table
 
-DEFAULT_RUNS = FOLDER.parent / 'results' / 'tiktok' / 'cl0-d64'
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from Utils.Tables import FIGURES, ROOT, write_csv, write_markdown
+
+DEFAULT_RUNS = ROOT / 'results' / 'tiktok' / 'cl0-d64'
 RERUN = ('python Main.py --data tiktok --data_dir DIR --reg 1e-4 --ssl_reg 1e-2 --epoch 30 --trans 1 --e_loss 0.1 '
          '--cl_method 0 --latdim 64 --gnn_layer 1 --temp 0.5 --steps 5 --seed 421 --out results/tiktok/cl0-d64/seed421')
 BLUE, ORANGE, GREY = '#0072B2', '#D55E00', '#777777'  # told apart by colour-blind eyes, on white and on black
@@ -55,7 +57,7 @@ def draw(runs, released):
     axes.grid(alpha=0.3)
     axes.legend(loc='lower right')
     figure.tight_layout()
-    figure.savefig(FOLDER / 'curves.png', dpi=150, facecolor='white')
+    figure.savefig(FIGURES / 'curves.png', dpi=150, facecolor='white')
 
 
 def main(paths):
@@ -66,11 +68,12 @@ def main(paths):
               file=sys.stderr)
         return 2
     runs = [read(path / 'metrics.csv') for path in paths]
-    seeds = read(FOLDER / 'released_tiktok_seeds.csv')
+    seeds = read(FIGURES / 'released_tiktok_seeds.csv')
     table = [summary('this repository', [[epoch['test_recall'] for epoch in run] for run in runs]),
              row('released program', [seed['epoch_0'] for seed in seeds], [seed['best_of_10'] for seed in seeds])]
-    text = write_table('curves', table)
-    draw(runs, read(FOLDER / 'released_tiktok.csv'))
+    write_csv(FIGURES / 'curves.csv', table)
+    text = write_markdown('curves', table)
+    draw(runs, read(FIGURES / 'released_tiktok.csv'))
     print(text)
     return 0
 
