@@ -2,14 +2,17 @@
 
     NCE(P, Q) = mean over rows n of  -s_nt/temp + log sum_j exp(s_nj/temp),   s = cosine, t the column n belongs to
 
-The similarities are made a few rows at a time and used while they are in the cache: for their sums and, in the same
-pass, for both gradients, which are known before the row sums are, up to a factor per row. Extra memory is that of
-the gradients and one chunk of rows.
+The similarities are made a part at a time and used while they are in the cache: for their sums and, in the same pass,
+for the gradients, which need the row sums only as a factor per row. For the rows that factor can come last, so
+the parts may be small tiles; for the columns it comes first, so a part is a few whole rows. Extra memory is
+that of the gradients and one part.
 """
 import torch
 import torch.nn.functional as F
 
-CHUNK_ENTRIES = {'cpu': 2**20, 'cuda': 2**26}  # similarities held at a time: about what a CPU's cache holds
+CHUNK_ENTRIES = {'cpu': 2**20, 'cuda': 2**26}  # similarities of whole rows held at a time: some CPU cache
+TILE_ROWS = {'cpu': 1024, 'cuda': 8192}
+TILE_ENTRIES = {'cpu': 2**18, 'cuda': 2**26}  # of a tile: the cache of one core
 SAFE_EXPONENT = 40  # exp of it, summed over millions of columns, is far inside float32's range
 
 
@@ -33,10 +36,45 @@ def self_nce(rows, temp, chunk=None):
 
 def mean_logsumexp(rows, columns, temp, chunk=None, symmetric=False):
     """mean_n log sum_j exp(<rows_n, columns_j>/temp) of rows of unit length. symmetric: columns is rows, detached."""
-    if chunk is None:
-        chunk = max(16, CHUNK_ENTRIES[columns.device.type] // len(columns))
-    function = _SymmetricLogSumExp if symmetric and 1 / temp <= SAFE_EXPONENT else _LogSumExp
-    return function.apply(rows, columns, temp, min(chunk, len(rows)))
+    device, safe = columns.device.type, 1 / temp <= SAFE_EXPONENT
+    if symmetric and safe:
+        function, size = _SymmetricLogSumExp, CHUNK_ENTRIES[device] // len(columns)
+    elif safe and not (columns.requires_grad and torch.is_grad_enabled()):
+        function, size = _RowsLogSumExp, TILE_ROWS[device]
+    else:
+        function, size = _LogSumExp, CHUNK_ENTRIES[device] // len(columns)
+    return function.apply(rows, columns, temp, min(chunk or max(16, size), len(rows)))
+
+
+class _RowsLogSumExp(torch.autograd.Function):
+    """Without a gradient for the columns: tile by tile."""
+
+    @staticmethod
+    def forward(ctx, rows, columns, temp, chunk):
+        needs_grad = ctx.needs_input_grad[0]
+        grad = torch.zeros_like(rows) if needs_grad else None
+        sums = rows.new_zeros(len(rows))
+        width = max(64, TILE_ENTRIES[columns.device.type] // chunk)
+        parts = [(part, part.T / temp) for part in columns.split(width)]
+        for start in range(0, len(rows), chunk):
+            part = rows[start:start + chunk]
+            for some, scaled in parts:
+                exps = torch.mm(part, scaled).exp_()
+                sums[start:start + chunk] += exps.sum(1)
+                if needs_grad:
+                    grad[start:start + chunk].addmm_(exps, some)
+        if needs_grad:
+            grad /= (temp * len(rows) * sums)[:, None]
+        ctx.save_for_backward(grad)
+        return sums.log().mean()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return _scaled(ctx.saved_tensors[0], grad), None, None, None
+
+
+def _scaled(saved, grad):
+    return None if saved is None else saved * grad
 
 
 class _LogSumExp(torch.autograd.Function):
@@ -69,7 +107,7 @@ class _LogSumExp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        return *(None if saved is None else saved * grad for saved in ctx.saved_tensors), None, None
+        return *(_scaled(saved, grad) for saved in ctx.saved_tensors), None, None
 
 
 class _SymmetricLogSumExp(torch.autograd.Function):
@@ -98,5 +136,4 @@ class _SymmetricLogSumExp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        saved, = ctx.saved_tensors
-        return None if saved is None else saved * grad, None, None, None
+        return _scaled(ctx.saved_tensors[0], grad), None, None, None

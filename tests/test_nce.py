@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from Utils import Plain
+from Utils import NCE, Plain
 from Utils.NCE import nce, self_nce
 
 
@@ -34,10 +34,13 @@ def test_some_rows_repeated(rng, generator, chunk):
 
 
 @pytest.mark.parametrize('side', [0, 1])
-def test_one_side_only(generator, side):
-    pair = [normal(generator, 12, 4), normal(generator, 12, 4)]
+@pytest.mark.parametrize(('n', 'chunk'), [(150, 7), (12, 5), (1, None), (1100, None)])
+@pytest.mark.parametrize('temp', [0.3, 0.01])
+def test_one_side_only(generator, monkeypatch, side, n, chunk, temp):
+    monkeypatch.setitem(NCE.TILE_ENTRIES, 'cpu', 500)  # so that rows and columns are in several tiles
+    pair = [normal(generator, n, 4), normal(generator, n, 4)]
     pair[1 - side] = pair[1 - side].detach()
-    compare(nce(*pair, 0.3, chunk=5), Plain.nce(*pair, 0.3, torch.arange(12)), [pair[side]])
+    compare(nce(*pair, temp, chunk=chunk), Plain.nce(*pair, temp, torch.arange(n)), [pair[side]])
 
 
 @pytest.mark.parametrize(('n', 'chunk'), [(23, 7), (23, 23), (1, 16), (40, None)])
