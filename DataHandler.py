@@ -20,7 +20,7 @@ from Utils.SafePickle import load_sparse_pickle
 
 SPLITS = {'train': 'trnMat', 'val': 'valMat', 'test': 'tstMat'}
 MATRIX_SUFFIXES = ('.npz', '.pkl')  # the first that is there is read: .npz needs no unpickling
-FEATURE_FILE = re.compile(r'(?P<modality>[^.]+)_feat\.npy(\.zip)?')
+FEATURE_FILE = re.compile(r'(?P<modality>.+)_feat\.npy(\.zip)?')
 FIRST_MODALITIES = ('image', 'text', 'audio')  # their published order; others follow by name
 
 
@@ -71,8 +71,10 @@ def load_dataset(data_dir, name, modalities=None):
 
 
 def find_folder(data_dir, name):
+    if not name or Path(name).name != name or name == '..':
+        raise InputError(f'--data got {name!r}, expected the name of one folder; --data_dir says where it lies.')
     folder = data_dir / name
-    if not name or not folder.is_dir():
+    if not folder.is_dir():
         found = sorted({path.parent.name for path in data_dir.glob('*/trnMat.*')})
         near = get_close_matches(name, found, 1)
         raise InputError(f'There is no data set folder {folder}. '
@@ -108,6 +110,8 @@ def load_npz(path):
         matrix = sp.load_npz(path)
         matrix.tocsr().check_format(full_check=True)
         return matrix
+    except OSError as error:
+        raise InputError(f'{path} cannot be read: {error.strerror or error}.') from error
     except Exception as error:  # a damaged archive can fail in many ways: zip, numpy and scipy each have theirs
         raise InputError(f'{path} is not a readable sparse matrix ({type(error).__name__}): it must be written by '
                          'scipy.sparse.save_npz.') from error
@@ -118,6 +122,8 @@ def feature_files(folder):
     files = {}
     for path in sorted(folder.iterdir()):
         match = FEATURE_FILE.fullmatch(path.name)
+        if match and '.' in match['modality']:
+            raise InputError(f'{path}: the name of a modality cannot have a dot in it; rename the file.')
         if match:
             files.setdefault(match['modality'], path)  # sorted: a plain .npy comes before its .zip
     ranks = {name: rank for rank, name in enumerate(FIRST_MODALITIES)}
@@ -152,10 +158,14 @@ def load_features(path, n_items):
             features = np.load(path, allow_pickle=False)
     except InputError:
         raise
+    except OSError as error:
+        raise InputError(f'{path} cannot be read: {error.strerror or error}.') from error
     except Exception as error:  # zip and numpy each have several kinds of failure for a damaged file
-        raise InputError(f'{path} is not a readable .npy array of numbers ({type(error).__name__}).') from error
+        raise InputError(f'{path} is not a readable .npy array of numbers ({type(error).__name__}): write it with '
+                         'numpy.save, as a table items x width.') from error
     if not isinstance(features, np.ndarray) or features.dtype.kind not in 'biuf' or features.ndim != 2:
-        raise InputError(f'{path} must be a table of numbers, items x width.')
+        got = f'{features.dtype}, shape {features.shape}' if isinstance(features, np.ndarray) else 'an archive'
+        raise InputError(f'{path} holds {got}; a table of numbers, items x width, was expected.')
     if features.shape[0] != n_items or features.shape[1] == 0:
         raise InputError(f'{path} has the shape {features.shape[0]} x {features.shape[1]}, but the matrices have '
                          f'{n_items} items: one row per item, one or more columns were expected.')

@@ -8,6 +8,8 @@ The loop knows four things of a model (see MDMNS in Model.py), so that another o
                                     its `arrays()` are saved as the trained embeddings
     loop_parameters()               the parameters that the loop's Adam trains
 """
+import math
+import os
 import sys
 
 import torch
@@ -41,6 +43,13 @@ def train_epoch(model, optimiser, sampler, settings, generator):
             totals[name] = totals.get(name, 0) + term.detach()
         show_loss(bar, loss)
     return {name: float(total) / len(batches) for name, total in totals.items()}
+
+
+def check_finite(figures, epoch):
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise InputError(f'The loss term {name} became {value} in epoch {epoch}: training stopped. Lower --lr, or '
+                             'check the features and the loss weights.')
 
 
 def by_popularity(rows):
@@ -103,29 +112,30 @@ def run(settings):
     out = RunFolder(settings.out or f'results/{dataset.name}/{settings.model}-seed{settings.seed}')
     log_header(settings, dataset, device, model, out.path)
     if out.holds_a_run():
-        log('the earlier run in this folder is replaced')
-        out.clear()
+        log('the earlier run in this folder is replaced once the first epoch is evaluated')
     config = run_config(settings, dataset, device)
-    out.write_json('config.json', config)
     popularity = evaluate(by_popularity(train_rows), train_rows, withheld, settings.topk, settings.tstBat)
 
-    best = Best()
+    best, chooser = Best(), 'val' if dataset.val.nnz else 'test'
     epoch_watch = Stopwatch()
     for epoch in range(settings.epoch):
         figures = model.begin_epoch()
         figures = {**train_epoch(model, optimiser, sampler, settings, generator), **figures}
+        check_finite(figures, epoch)
         line = f'epoch {epoch}/{settings.epoch - 1}  ' + ' '.join(f'{name} {x:.4g}' for name, x in figures.items())
         if epoch % settings.tstEpoch == 0 or epoch == settings.epoch - 1:
             scores = model.scores()
             metrics = evaluate(scores, train_rows, withheld, settings.topk, settings.tstBat)
-            if 'val' in best.update(epoch, metrics) or epoch == 0:
+            if epoch == 0:
+                out.begin(config)
+            if chooser in best.update(epoch, metrics):
                 out.write_arrays('embeddings.npz', scores.arrays())
             row = {f'{split}_{name}': value for split in withheld for name, value in metrics[split].means().items()}
-            seconds = epoch_watch.lap()
-            out.add_metrics({'epoch': epoch, **figures, **row, 'seconds': round(seconds, 3)})
             line += ''.join(f'  | {split} {describe(metrics[split].means(), settings.topk)}' for split in withheld)
-            line += f'  | {seconds:.1f} s'
-        log(line)
+        seconds = epoch_watch.lap()
+        if epoch % settings.tstEpoch == 0 or epoch == settings.epoch - 1:
+            out.add_metrics({'epoch': epoch, **figures, **row, 'seconds': round(seconds, 3)})
+        log(f'{line}  | {seconds:.1f} s')
 
     summary = best.summary()
     result = {'dataset': dataset.name, 'config': config, **summary, 'popularity': popularity['test'].means(),
@@ -137,13 +147,30 @@ def run(settings):
 
 
 def main(argv=None):
+    """Run the command line; 0, or 2 after one sentence on what the user can put right."""
     keep_freed_memory()
     try:
         run(parse(argv))
     except InputError as error:
-        print(f'Main.py: {error}', file=sys.stderr)
-        return 2
+        return fail(error)
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        return fail(f'{error.filename or "a file"} cannot be read or written ({error.strerror}).')
+    except KeyboardInterrupt:
+        print('\nMain.py: stopped', file=sys.stderr)
+        return 130
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "can't allocate memory" not in str(error):
+            raise
+        return fail('There is not enough memory: lower --batch, --tstBat, --nce_chunk, --latdim or --dims.')
     return 0
+
+
+def fail(message):
+    print(f'Main.py: {message}', file=sys.stderr)
+    return 2
 
 
 if __name__ == '__main__':

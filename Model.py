@@ -178,6 +178,9 @@ class MDMNS(nn.Module):
         super().__init__()
         if not dataset.modalities:
             raise InputError(f'{dataset.name} has no *_feat.npy: MDMNS needs the features of at least one modality.')
+        if FUSED in dataset.modalities:
+            raise InputError(f'A modality cannot be called {FUSED}, the name of the output that joins them: rename its '
+                             'file or leave it out with --modalities.')
         self.settings = settings
         self.generator = generator
         self.modalities = dataset.modalities

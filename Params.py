@@ -11,21 +11,22 @@ from dataclasses import make_dataclass
 from Utils.Errors import InputError
 
 
-def number(kind, low=None, high=None, above=None, below=None):
-    """A converter for argparse: `kind` (int or float) with low <= value <= high and above < value < below."""
-    bounds = [text for bound, text in ((low, f'at least {low}'), (high, f'at most {high}'),
-                                       (above, f'above {above}'), (below, f'below {below}')) if bound is not None]
-    wanted = ' and '.join([{int: 'a whole number', float: 'a number'}[kind], *bounds])
+def number(kind, low=None, high=None, above=None):
+    """A converter for argparse: `kind` (int or float) with low <= value <= high and above < value."""
+    name = {int: 'a whole number', float: 'a number'}[kind]
+    high = 2**31 - 1 if high is None and kind is int else high
 
     def convert(text):
         try:
             value = kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f'got {text!r}, expected {wanted}') from None
-        inside = ((low is None or value >= low) and (high is None or value <= high)
-                  and (above is None or value > above) and (below is None or value < below))
-        if not inside or not math.isfinite(value):
-            raise argparse.ArgumentTypeError(f'got {text}, expected {wanted}')
+            raise argparse.ArgumentTypeError(f'got {text!r}, expected {name}') from None
+        for fits, bound in ((math.isfinite(value), 'that is finite'),
+                            (low is None or value >= low, f'of at least {low}'),
+                            (above is None or value > above, f'above {above}'),
+                            (high is None or value <= high, f'of at most {high}')):
+            if not fits:
+                raise argparse.ArgumentTypeError(f'got {text}, expected {name} {bound}')
         return value
 
     return convert
@@ -155,6 +156,8 @@ def check_together(settings):
     if settings.noise_scale * settings.noise_max >= 1:
         raise InputError(f'--noise_scale {settings.noise_scale} times --noise_max {settings.noise_max} is the largest '
                          'variance of a diffusion step and must stay below 1: lower one of them')
+    if settings.out is not None and not settings.out.strip():
+        raise InputError('argument --out: got a blank, expected the folder for the results of the run')
     if not settings.gpu.isdecimal():
         raise InputError(f'argument --gpu: got {settings.gpu!r}, expected the number of one CUDA device, such as 0')
 

@@ -71,7 +71,12 @@ def ensure_generated(data_dir, name):
             for modality, table in features.items():
                 np.save(partial / f'{modality}_feat.npy', table)
             partial.chmod(0o755)
-            partial.rename(folder)
+            try:
+                partial.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # otherwise another process made it meanwhile, the same to the byte
+                    raise
+                shutil.rmtree(partial)
         except BaseException:
             shutil.rmtree(partial)
             raise

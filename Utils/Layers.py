@@ -9,13 +9,11 @@ from torch import nn
 class Linear(nn.Module):
     """x W' + b with freshly drawn weights; `std` None: uniform in +-1/sqrt(fan_in), as torch.nn.Linear draws."""
 
-    def __init__(self, n_in, n_out, generator, std=None, bias=True):
+    def __init__(self, n_in, n_out, generator, std=None):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(n_out, n_in, device=generator.device))
-        self.bias = nn.Parameter(torch.empty(n_out, device=generator.device)) if bias else None
+        self.bias = nn.Parameter(torch.empty(n_out, device=generator.device))
         for tensor, spread in ((self.weight, std), (self.bias, 0.001)):
-            if tensor is None:
-                continue
             if std is None:
                 nn.init.uniform_(tensor, -1 / math.sqrt(n_in), 1 / math.sqrt(n_in), generator=generator)
             else:

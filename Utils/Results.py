@@ -55,26 +55,35 @@ class Best:
 
 
 class RunFolder:
-    """Writes a run's files. Each file is written whole and then put in place of an earlier one."""
+    """Writes a run's files. `metrics.csv` grows by a row per evaluated epoch; each other file is written whole and
+    then put in place of an earlier one."""
+
+    FILES = ('config.json', 'metrics.csv', 'result.json', 'per_user.npz', 'embeddings.npz')
 
     def __init__(self, path):
         self.path = Path(path)
         self.columns = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if not os.access(self.path, os.W_OK):
+            if not os.access(self.path, os.W_OK | os.X_OK):
                 raise PermissionError(13, 'Permission denied')
         except OSError as error:
             raise InputError(f'The run folder {self.path} cannot be made or written to ({error.strerror}): '
                              'choose another with --out.') from error
+        for name in self.FILES:
+            if (self.path / name).is_dir():
+                raise InputError(f'{self.path / name} is a folder where a file of the run belongs: choose another '
+                                 '--out.')
 
     def holds_a_run(self):
-        return (self.path / 'metrics.csv').exists()
+        return any((self.path / name).exists() for name in self.FILES)
 
-    def clear(self):
-        """Remove the files of an earlier run, so that none of them is taken for this one's."""
-        for name in ('config.json', 'metrics.csv', 'result.json', 'per_user.npz', 'embeddings.npz'):
+    def begin(self, config):
+        """Remove the files of an earlier run, so that none of them is taken for this one's, and write config.json.
+        To be called once there is something to put in their place."""
+        for name in self.FILES:
             (self.path / name).unlink(missing_ok=True)
+        self.write_json('config.json', config)
 
     def write_json(self, name, content):
         self._replace(name, lambda path: path.write_text(json.dumps(content, indent=2) + '\n'))
@@ -107,7 +116,9 @@ def run_config(settings, dataset, device):
 
 
 def git_revision():
-    """The revision of the code, `-dirty` after it where tracked files differ; None outside a git checkout."""
+    """The revision of the code, `-dirty` after it where tracked files differ; None where it is no git checkout."""
+    if not (REPOSITORY / '.git').exists():
+        return None
     try:
         done = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*'],
                               cwd=REPOSITORY, capture_output=True, text=True, check=True)

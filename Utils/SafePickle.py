@@ -60,6 +60,7 @@ class _Array(_Record):
     def numpy(self):
         """The array, if the record is that of numbers whose bytes fill the stated shape."""
         shape, dtype, fortran, data = self.content()
+        data = data.encode('latin1') if isinstance(data, str) else data
         if not isinstance(dtype, _Dtype) or not isinstance(data, (bytes, bytearray)) or not isinstance(shape, tuple):
             raise InputError('an array of objects; numbers were expected')
         dtype = dtype.numpy()
@@ -87,6 +88,11 @@ def _latin1(text, encoding='latin1'):
     return text.encode('latin1')
 
 
+def _no_bytes():
+    """`bytes()`, by which protocols 0 to 2 write the content of an empty array."""
+    return b''
+
+
 def _new_object(kind, base, state):
     """`copyreg._reconstructor`, which makes an object without arguments in protocols 0 and 1."""
     if not (isinstance(kind, type) and issubclass(kind, _Matrix)):
@@ -95,9 +101,7 @@ def _new_object(kind, base, state):
 
 
 def _admitted():
-    """(module, name) -> stand-in, for every name that pickles of sparse matrices use, old and new.
-
-    """
+    """(module, name) -> stand-in, for every name that pickles of sparse matrices use, old and new."""
     names = {('numpy', 'ndarray'): _Placeholder, ('numpy', 'dtype'): _Dtype, ('_codecs', 'encode'): _latin1}
     for module in ('numpy.core', 'numpy._core'):
         names[f'{module}.multiarray', '_reconstruct'] = _Array
@@ -105,6 +109,7 @@ def _admitted():
     for copyreg, builtins in (('copy_reg', '__builtin__'), ('copyreg', 'builtins')):
         names[copyreg, '_reconstructor'] = _new_object
         names[builtins, 'object'] = _Placeholder
+        names[builtins, 'bytes'] = _no_bytes
     for layout in ('coo', 'csr', 'csc'):
         for kind in ('matrix', 'array'):
             for module in (f'scipy.sparse.{layout}', f'scipy.sparse._{layout}'):
@@ -114,11 +119,13 @@ def _admitted():
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, file):
-        super().__init__(file)
+        super().__init__(file, encoding='latin1')  # bytes that Python 2 wrote come as text
         self.names = _admitted()
 
     def find_class(self, module, name):
         if (module, name) not in self.names:
+            if module.startswith('scipy.sparse') and name.endswith(('_matrix', '_array')):
+                raise InputError(f'a {name[:20]}, but only coo, csr and csc ones are read (.tocsr() makes one)')
             raise InputError(f'the name {module}.{name}'[:120])
         return self.names[module, name]
 
@@ -136,8 +143,8 @@ def load_sparse_pickle(path):
     except OSError as error:
         raise InputError(f'{path} cannot be read: {error.strerror}.') from error
     except InputError as error:
-        raise InputError(f'{path} holds {error}: it is not a pickled scipy sparse matrix, and nothing else is loaded '
-                         'from a pickle. Save the matrix with scipy.sparse.save_npz instead.') from error
+        raise InputError(f'{path} holds {error}: nothing but a scipy sparse matrix of numbers is loaded from a '
+                         'pickle. Save the matrix with scipy.sparse.save_npz instead.') from error
     except Exception as error:  # a damaged pickle can fail in any way: pickle documents no closed list
         raise InputError(f'{path} is not a readable pickle ({type(error).__name__}): it may be cut short or damaged. '
                          'Fetch or make it again.') from error

@@ -4,15 +4,14 @@ import time
 from tqdm import tqdm
 
 
-def log(message=''):
+def log(message):
     """Print one line with the date and time before it. Bars in progress are kept intact."""
-    stamp = time.strftime('%Y-%m-%d %H:%M:%S')
-    tqdm.write(f'{stamp}  {message}' if message else '')
+    tqdm.write(f'{time.strftime("%Y-%m-%d %H:%M:%S")}  {message}')
 
 
-def progress(iterable, description, total=None):
+def progress(iterable, description):
     """A progress bar over `iterable` that vanishes when done; silent where stderr is no terminal."""
-    return tqdm(iterable, description, total, disable=None, leave=False, dynamic_ncols=True)
+    return tqdm(iterable, description, disable=None, leave=False, dynamic_ncols=True)
 
 
 def show_loss(bar, loss, every=10):

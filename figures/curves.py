@@ -62,12 +62,12 @@ def draw(runs, released):
 
 def main(paths):
     paths = [Path(path) for path in paths] or sorted(DEFAULT_RUNS.glob('*'))
-    paths = [path for path in paths if (path / 'metrics.csv').is_file()]
-    if not paths:
-        print(f'figures/curves.py: there are no finished runs below {DEFAULT_RUNS}. Make one with:\n  {RERUN}',
-              file=sys.stderr)
+    runs = [read(path / 'metrics.csv') for path in paths if (path / 'result.json').is_file()]
+    runs = [run for run in runs if len(run) >= FIRST]
+    if not runs:
+        print(f'figures/curves.py: no finished run of {FIRST} or more epochs in {DEFAULT_RUNS}. '
+              f'Make one with:\n  {RERUN}', file=sys.stderr)
         return 2
-    runs = [read(path / 'metrics.csv') for path in paths]
     seeds = read(FIGURES / 'released_tiktok_seeds.csv')
     table = [summary('this repository', [[epoch['test_recall'] for epoch in run] for run in runs]),
              row('released program', [seed['epoch_0'] for seed in seeds], [seed['best_of_10'] for seed in seeds])]

@@ -60,6 +60,19 @@ def test_pickles_of_every_protocol(rng, tmp_path, layout, protocol):
         assert np.array_equal(load_sparse_pickle(tmp_path / 'matrix.pkl').toarray(), matrix.toarray())
 
 
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickles_of_empty_matrices(tmp_path, protocol):
+    (tmp_path / 'matrix.pkl').write_bytes(pickle.dumps(sp.coo_matrix((7, 5)), protocol))
+    matrix = load_sparse_pickle(tmp_path / 'matrix.pkl')
+    assert (matrix.shape, matrix.nnz) == ((7, 5), 0)
+
+
+def test_other_layouts_are_named(tmp_path):
+    (tmp_path / 'matrix.pkl').write_bytes(pickle.dumps(sp.lil_matrix((7, 5))))
+    with pytest.raises(InputError, match=r'lil_matrix.*tocsr'):
+        load_sparse_pickle(tmp_path / 'matrix.pkl')
+
+
 def pickled(state, module=b'scipy.sparse._coo'):
     """A coo_matrix with any state, damaged or not."""
     return b'\x80\x02c' + module + b'\ncoo_matrix\n)\x81' + pickle.dumps(state, 2)[2:-1] + b'b.'
@@ -183,6 +196,15 @@ def break_negative(folder):
     sp.save_npz(folder / 'trnMat.npz', -sp.load_npz(folder / 'trnMat.npz'))
 
 
+def break_modality_name(folder):
+    (folder / 'text_feat.npy').rename(folder / 'text.v2_feat.npy')
+
+
+def break_into_folder(folder):
+    (folder / 'text_feat.npy').unlink()
+    (folder / 'text_feat.npy').mkdir()
+
+
 def break_empty(folder):
     sp.save_npz(folder / 'trnMat.npz', sp.coo_matrix((60, 40)))
 
@@ -191,7 +213,8 @@ def break_empty(folder):
     (break_rows, r'39 x 4.*40 items'), (break_nan, r'1 rows, the first of them row 7'),
     (break_objects, 'not a readable'), (break_archive, 'not a readable'), (break_shape, r'valMat 60 x 41'),
     (break_npz, 'not a readable sparse matrix'), (break_missing, r'neither tstMat\.npz nor tstMat\.pkl'),
-    (break_negative, 'negative'), (break_empty, 'nothing to learn')])
+    (break_negative, 'negative'), (break_modality_name, 'cannot have a dot'),
+    (break_into_folder, 'cannot be read'), (break_empty, 'nothing to learn')])
 def test_broken_folders(folder, damage, message):
     damage(folder)
     with pytest.raises(InputError, match=message):
@@ -205,6 +228,9 @@ def test_missing_folders_and_modalities_name_what_there_is(folder):
         load(folder, ('imagee',))
     with pytest.raises(InputError, match='--data_dir'):
         load_dataset(folder, 'tiny')
+    for name in ('../tiny', '.', '..', '', '/tiny', 'tiny/'):
+        with pytest.raises(InputError, match='expected the name of one folder'):
+            load_dataset(folder.parent, name)
 
 
 def test_row_batches(rng):

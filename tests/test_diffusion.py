@@ -163,3 +163,16 @@ def test_sampling_where_the_last_step_keeps_the_row(rows, generator):
             first, second = (torch.Generator().manual_seed(3) for _ in range(2))
             plain = diffusion.sample(model, rows.dense(torch.float64), steps, generator=first)
             torch.testing.assert_close(make_sampler(diffusion, model, steps, generator=second)(rows), plain)
+
+
+def test_posterior_noise(rows, generator):
+    """With sampling noise, the first step's result spreads by the posterior's variance around its mean."""
+    diffusion, model = GaussianDiffusion(2, 1, 0.1, 0.5), make_denoiser(14, (6,), generator)
+    seen = []
+    forward = model.forward
+    model.forward = lambda x, timesteps: seen.append(x) or forward(x, timesteps)
+    with torch.no_grad():
+        for _ in range(400):
+            diffusion.sample(model, rows.dense(torch.float64), sampling_noise=True, generator=generator)
+    after_one_step = torch.stack(seen[1::2])
+    torch.testing.assert_close(after_one_step.var(0).mean(), diffusion.posterior_variance[1], rtol=0.1, atol=0)

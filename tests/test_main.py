@@ -8,7 +8,9 @@ import scipy.sparse as sp
 import torch
 from conftest import planted, write_dataset
 
-from Main import MODELS, main
+from DataHandler import Dataset, NegativeSampler, UserRows
+from Main import MODELS, main, train_epoch
+from Params import parse
 from Utils.Device import choose_device
 from Utils.Errors import InputError
 from Utils.Metrics import DotScores
@@ -113,28 +115,126 @@ def test_without_validation_items_no_epoch_is_chosen_by_them(data_dir, tmp_path)
     assert (tmp_path / 'run' / 'embeddings.npz').exists()
 
 
-def test_another_model_needs_only_the_four_methods(data_dir, tmp_path, monkeypatch):
-    class Biases(torch.nn.Module):
-        def __init__(self, dataset, settings, generator):
-            super().__init__()
-            self.bias = torch.nn.Parameter(torch.zeros(dataset.n_items))
+class Biases(torch.nn.Module):
+    """Another model: one number per item. `drift` is added by hand at the start of each epoch."""
 
-        def loop_parameters(self):
-            return [self.bias]
+    drift = None
 
-        def begin_epoch(self):
-            return {}
+    def __init__(self, dataset, settings, generator):
+        super().__init__()
+        self.bias = torch.nn.Parameter(torch.zeros(dataset.n_items))
+        self.calls, self.epoch = [], -1
 
-        def losses(self, users, positives, negatives):
-            return {'bpr': -torch.nn.functional.logsigmoid(self.bias[positives] - self.bias[negatives]).mean()}
+    def loop_parameters(self):
+        return [self.bias]
 
-        @torch.no_grad()
-        def scores(self):
-            return DotScores({'bias': (torch.ones(60, 1), self.bias[:, None].clone())})
+    def begin_epoch(self):
+        self.epoch += 1
+        self.calls.append([])
+        return {}
 
+    def losses(self, users, positives, negatives):
+        self.calls[-1].append((users, positives, negatives))
+        difference = self.bias[positives] - self.bias[negatives]
+        return {'bpr': -torch.nn.functional.logsigmoid(difference).mean()}
+
+    @torch.no_grad()
+    def scores(self):
+        bias = self.bias.clone() if self.drift is None else self.drift[self.epoch]
+        return DotScores({'bias': (torch.ones(60, 1), bias[:, None])})
+
+
+@pytest.fixture
+def biases(monkeypatch):
     monkeypatch.setitem(MODELS, 'biases', Biases)
+    return monkeypatch
+
+
+def test_another_model_needs_only_the_four_methods(data_dir, tmp_path, biases):
     result = train(data_dir, tmp_path / 'run', '--model biases')
     assert result['best_test']['recall'] > 0
+
+
+def test_the_loop_step_by_step(rng, biases):
+    """Parameters after two epochs and the reported means, against a plain loop over the batches that the model saw."""
+    interactions = sp.csr_matrix((rng.random((60, 40)) < 0.3).astype(np.float32))
+    dataset = Dataset('tiny', interactions, interactions, interactions, {})
+    settings, generator = parse(['--batch', '64']), torch.Generator().manual_seed(5)
+    sampler = NegativeSampler(UserRows(interactions))
+    model = Biases(dataset, settings, generator)
+    optimiser = torch.optim.Adam(model.loop_parameters(), 0.1)
+    reported = []
+    for _ in range(2):
+        model.begin_epoch()
+        reported.append(train_epoch(model, optimiser, sampler, settings, generator)['bpr'])
+
+    twin = Biases(dataset, settings, generator)
+    twin.begin_epoch()
+    adam = torch.optim.Adam([twin.bias], 0.1)
+    for batches, mean in zip(model.calls, reported, strict=True):
+        losses = []
+        for batch in batches:
+            loss = twin.losses(*batch)['bpr']
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            losses.append(float(loss.detach()))
+        assert mean == pytest.approx(np.mean(losses), rel=1e-5)
+    torch.testing.assert_close(model.bias, twin.bias)
+
+    epochs = [[torch.cat(column) for column in zip(*batches, strict=True)] for batches in model.calls]
+    for users, positives, negatives in epochs:
+        assert sorted(zip(users.tolist(), positives.tolist(), strict=True)) == sorted(
+            zip(*(ends.tolist() for ends in interactions.nonzero()), strict=True)), 'every interaction once'
+            assert not interactions[users.numpy(), negatives.numpy()].any()
+    assert not torch.equal(epochs[0][0], epochs[1][0]), 'shuffled anew'
+    drawn = [set(zip(*(column.tolist() for column in epoch), strict=True)) for epoch in epochs]
+    assert len(drawn[0] & drawn[1]) < 0.3 * len(drawn[0]), 'negatives drawn anew'
+
+
+@pytest.mark.parametrize('validation', [True, False])
+def test_embeddings_are_of_the_epoch_that_validation_chose(data_dir, tmp_path, biases, validation):
+    """Epoch 0 is best on validation, epoch 1 on the test set, epoch 2 on neither."""
+    splits = {}
+    for name, items in (('val', range(5)), ('test', range(5, 10))):
+        matrix = np.zeros((60, 40), np.float32)
+        matrix[:, list(items)] = 1
+        splits[name] = sp.coo_matrix(matrix)
+    sp.save_npz(data_dir / 'tiny' / 'valMat.npz', splits['val'] if validation else sp.coo_matrix((60, 40)))
+    sp.save_npz(data_dir / 'tiny' / 'tstMat.npz', splits['test'])
+    train_matrix = np.zeros((60, 40), np.float32)
+    train_matrix[:, 39] = 1
+    sp.save_npz(data_dir / 'tiny' / 'trnMat.npz', sp.coo_matrix(train_matrix))
+    drift = torch.zeros(3, 40)
+    drift[0, :5], drift[1, 5:10], drift[2, 20:30] = 1, 1, 1
+    biases.setattr(Biases, 'drift', drift)
+    result = train(data_dir, tmp_path / 'run', '--model biases')
+    assert result['best_test']['epoch'] == 1
+    assert result['best_test']['recall'] == 1
+    if validation:
+        assert result['best_val']['epoch'] == 0
+        assert result['best_val']['val']['recall'] == 1
+        assert result['best_val']['test']['recall'] == 0
+    with np.load(tmp_path / 'run' / 'embeddings.npz') as file:
+        assert np.array_equal(file['bias_items'][:, 0], drift[0 if validation else 1])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(data_dir, tmp_path, capsys):
+    assert main(f'--data tiny --data_dir {data_dir} --out {tmp_path / "run"} {TINY} --lr 1e38'.split()) == 2
+    assert 'The loss term' in capsys.readouterr().err
+
+
+def test_a_run_that_fails_leaves_the_earlier_one(data_dir, tmp_path, monkeypatch, capsys):
+    train(data_dir, tmp_path / 'run')
+    before = {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()}
+    for error, code in ((MemoryError(), 2), (KeyboardInterrupt(), 130), (OSError(28, 'No space left', 'file'), 2)):
+        monkeypatch.setattr('Main.train_epoch', lambda *_, error=error: (_ for _ in ()).throw(error))
+        assert main(f'--data tiny --data_dir {data_dir} --out {tmp_path / "run"} {TINY}'.split()) == code
+        assert {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()} == before
+    assert 'Traceback' not in capsys.readouterr().err
+    monkeypatch.undo()
+    train(data_dir, tmp_path / 'run', '--seed 9')
+    assert json.loads((tmp_path / 'run' / 'config.json').read_text())['seed'] == 9
 
 
 @pytest.mark.parametrize(('flags', 'message'), [

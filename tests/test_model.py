@@ -4,11 +4,13 @@ import torch
 from conftest import planted, random_matrix
 
 from DataHandler import Dataset, NegativeSampler
-from Model import MDMNS, slot
+from Model import MDMNS, draw_fusion, slot
 from Params import parse
 from Utils import Plain
 from Utils.Errors import InputError
 from Utils.Graph import normalised_graph
+from Utils.Layers import random_bits
+from Utils.Utils import cross_modal_loss, modal_bpr_loss, multi_level_loss
 
 SMALL = '--latdim 6 --dims 10 --guide_fused_hidden_dim 5 --batch 16'
 
@@ -152,3 +154,86 @@ def test_a_modality_may_bear_any_name(rng):
     _, features = planted(rng, widths=(('items', 3), ('type', 2)))
     model = make_model(make_dataset(rng, {name: table.shape[1] for name, table in features.items()}))
     assert set(model.begin_epoch()) == {'diffusion_items', 'diffusion_type'}
+
+
+def test_a_modality_called_fused_is_told(rng):
+    with pytest.raises(InputError, match='cannot be called fused'):
+        make_model(make_dataset(rng, {'fused': 3, 'image': 2}))
+
+
+@pytest.mark.parametrize('guidance', ['released', 'none'])
+def test_denoiser_training_step_by_step(rng, guidance):
+    """One pass over the rows in two batches, against the plain losses, autograd and Adam with the same draws."""
+    dataset = make_dataset(rng, {'image': 5, 'text': 3})
+    flags = f'--batch 8 --steps 4 --e_loss 0.7 --guidance {guidance}'
+    model, twin = make_model(dataset, flags), make_model(dataset, flags)
+    figures = model.train_denoisers()
+
+    generator, settings = twin.generator, twin.settings
+    features = {name: table.detach() for name, table in twin.project().items()}
+    optimisers = {name: torch.optim.Adam(twin.denoisers[slot(name)].parameters(), settings.lr) for name in features}
+    totals = dict.fromkeys(features, 0)
+    for users in torch.randperm(13, generator=generator).split(8):
+        x_0 = torch.as_tensor(dataset.train.toarray()[users])
+        for name, other in (('image', 'text'), ('text', 'image')):
+            timesteps = torch.randint(4, (len(users),), generator=generator)
+            noise = torch.randn(x_0.shape, generator=generator)
+            kept = random_bits(x_0.shape, generator)
+            x_t = twin.diffusion.noised(x_0, timesteps, noise)
+            error = 0
+            if guidance == 'released':
+                weights = draw_fusion(len(users), 6, 5, generator)
+                items, convolution, guess = ((weights[part].weight, weights[part].bias)
+                                             for part in ('items', 'convolution', 'guess'))
+                x_t = Plain.fused(x_t, features[other], weights['users'], items, convolution)
+                error = (x_0 - torch.nn.functional.linear(features[other], *guess).T).square().mean(1)
+            predicted = Plain.denoiser(dict(twin.denoisers[slot(name)].named_parameters()), x_t, timesteps,
+                                       dropout_mask=kept / 0.5)
+            error = (error + (x_0 - predicted).square().mean(1)) * twin.diffusion.loss_weight[timesteps].float()
+            alignment = (predicted @ features[name] - x_0 @ twin.item_embeds.detach()).square().mean(1)
+            loss = error.mean() + 0.7 * alignment.mean()
+            optimisers[name].zero_grad()
+            loss.backward()
+            optimisers[name].step()
+            totals[name] += float(loss.detach()) / 2
+    for name in features:
+        assert float(figures[name]) == pytest.approx(totals[name], rel=1e-3)
+        for ours, plain in zip(model.denoisers[slot(name)].parameters(), twin.denoisers[slot(name)].parameters(),
+                               strict=True):
+            # Adam's first steps have the size lr whatever the gradient's, so a tiny gradient's rounding shows in full
+            assert ((ours - plain).abs() > 1e-4).double().mean() < 0.02
+
+
+def test_every_timestep_is_drawn(rng, monkeypatch):
+    model = make_model(make_dataset(rng, {'image': 5}, n_users=200), '--steps 4 --batch 50')
+    seen = []
+    noised = model.diffusion.noised_rows
+    monkeypatch.setattr(model.diffusion, 'noised_rows', lambda rows, t, noise: seen.append(t) or noised(rows, t, noise))
+    model.train_denoisers()
+    assert set(torch.cat(seen).tolist()) == {0, 1, 2, 3}
+
+
+def test_keep_rate_thins_the_rebuilt_graphs(rng):
+    model = make_model(make_dataset(rng, {'image': 5}, n_users=300), '--keepRate 0.3')
+    model.rebuild_graphs()
+    entries = len(model.modal_adj['image'].to_users.matrix.values)
+    assert 0.2 * 300 < entries < 0.4 * 300
+
+
+@pytest.mark.parametrize('method', [0, 1])
+def test_terms_of_the_loss(rng, method):
+    """Each term is its function with its weight, and the contrast trains the projections too."""
+    dataset = make_dataset(rng, {'image': 5, 'text': 3})
+    model = make_model(dataset, f'--cl_method {method} --reg 0.3 --ssl_reg 0.2 --noise_levels 0 0')
+    model.begin_epoch()
+    sampler = NegativeSampler(model.rows)
+    triple = sampler.users[:9], sampler.positives[:9], sampler.sample(model.generator)[:9]
+    terms = model.losses(*triple)
+    outputs, views = model.outputs(model.project()), model.contrast_views(model.project())
+    contrast = (multi_level_loss(outputs, (0, 0), 0.5, None) if method else cross_modal_loss(views, *triple[:2], 0.5))
+    torch.testing.assert_close(terms['cl'], 0.2 * contrast)
+    torch.testing.assert_close(terms['reg'], 0.3 * ((model.user_embeds**2).sum() + (model.item_embeds**2).sum()))
+    torch.testing.assert_close(terms['bpr'], modal_bpr_loss(outputs, *triple, 16))
+    grads = torch.autograd.grad(terms['cl'], [projection.weight for projection in model.projections.values()])
+    assert all(grad.abs().sum() > 0 for grad in grads)
+    sum(model.losses(*triple).values()).backward()

@@ -73,3 +73,20 @@ def test_gradients_reach_further_back(generator):
     plain = Plain.nce(x @ weight, x, 0.5, torch.arange(10)).square()
     ours = nce(x @ weight, x, 0.5, chunk=3).square()
     torch.testing.assert_close(torch.autograd.grad(ours, weight)[0], torch.autograd.grad(plain, weight)[0])
+
+
+@pytest.mark.parametrize('temp', [0.05, 0.01, 0.003])
+@pytest.mark.parametrize('both', [False, True])
+def test_small_temperatures_in_float32(generator, temp, both):
+    """exp(1/temp) is beyond float32; rows whose best match is poor would vanish beside others' good ones."""
+    rows = torch.randn(40, 6, generator=generator)
+    columns = torch.cat([rows[:20], -rows[20:].abs()])  # half of the rows have an equal, the others hardly a match
+    rows[20:] = rows[20:].abs()
+    rows.requires_grad_()
+    columns.requires_grad_(both)
+    ours = nce(rows, columns, temp, chunk=16)
+    doubles = [table.detach().double().requires_grad_() for table in (rows, columns)]
+    plain = Plain.nce(*doubles, temp, torch.arange(40))
+    torch.testing.assert_close(ours.double(), plain, rtol=1e-4, atol=1e-4)
+    got, expected = torch.autograd.grad(ours, rows)[0], torch.autograd.grad(plain, doubles[0])[0]
+    torch.testing.assert_close(got.double(), expected, rtol=1e-3, atol=1e-4)

@@ -59,7 +59,7 @@ def test_noise_levels(words, value):
 
 
 @pytest.mark.parametrize(('line', 'message'), [
-    ('--epoch 0', "--epoch: got 0, expected a whole number and at least 1"), ('--lr nan', '--lr: got nan'),
+    ('--epoch 0', "--epoch: got 0, expected a whole number of at least 1"), ('--lr nan', '--lr: got nan'),
     ('--lr 0', 'above 0'), ('--lr inf', 'got inf'), ('--latdim 6.5', "'6.5', expected a whole number"),
     ('--keepRate 1.5', 'at most 1'), ('--trans 3', 'at most 2'), ('--cl_method x', "'x'"), ('--temp 0', 'above 0'),
     ('--norm maybe', "'maybe', expected true or false"), ('--dims []', 'got no number'), ('--dims 1e3', "'1e3'"),
@@ -67,7 +67,8 @@ def test_noise_levels(words, value):
     ('--lat 64', 'unrecognized arguments: --lat'), ('--cuda', 'unrecognized'), ('--guidance some', 'released'),
     ('--steps 5 --sampling_steps 6', '--sampling_steps 6 is more than --steps 5'),
     ('--noise_min 0.3 --noise_max 0.2', 'swap'), ('--noise_scale 60', 'below 1'), ('--gpu one', "'one'"),
-    ('--data', 'expected one argument'), ('--seed -1', 'at least 0')])
+    ('--data', 'expected one argument'), ('--seed -1', 'at least 0'),
+    ('--batch 100000000000000000000', 'of at most 2147483647'), ('--out=', 'got a blank')])
 def test_bad_flags(line, message):
     with pytest.raises(InputError) as error:
         parse(line.split())
