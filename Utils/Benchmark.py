@@ -1,6 +1,6 @@
 """Time and memory of each stage, in its plain form (Utils/Plain.py) and in ours, in one run: python -m Utils.Benchmark
 
-    --quick         the stages at TikTok's shapes only
+    --quick         TikTok's shapes only, without whole training steps and epochs: under a minute
     --data_dir DIR  take TikTok's, Baby's and Sports' matrices from there; else random ones of the same size
     --csv FILE      where the table goes (default figures/benchmark.csv, or nowhere with --quick)
 
@@ -59,13 +59,14 @@ def in_process(function, *arguments):
     return result
 
 
-def measure(stage, shape, data_dir, plain, seconds):
-    """One form of a stage: (best time, extra peak memory in MB, results as arrays)."""
+def measure(stage, shape, data_dir, plain):
+    """One form of a stage: (best time, extra peak memory in MB, results as arrays). Ours is run three times or more,
+    the plain form once."""
     run = STAGES[stage](Problem(shape, data_dir), plain)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     times = []
     results = None
-    while not times or (sum(times) < seconds and len(times) < 20):
+    while len(times) < (1 if plain else 3) or (not plain and sum(times) < 1 and len(times) < 20):
         start = time.perf_counter()
         now = run()
         times.append(time.perf_counter() - start)
@@ -100,7 +101,7 @@ def run_stage(stage, shape, settings, data_dir, rates, patience=PATIENCE):
     flop, moved = work(stage, shape, settings)
     limit = flop / rates[0] + moved / rates[1]
     memory, plain_flop = plain_needs(stage, shape, settings)
-    seconds, megabytes, results = in_process(measure, stage, shape, data_dir, False, 1.5)
+    seconds, megabytes, results = in_process(measure, stage, shape, data_dir, False)
     row = {'stage': stage, 'shape': shape.name, 'ours_s': seconds, 'ours_mb': megabytes, 'limit_s': limit,
            'over_limit': seconds / limit}
     if memory > available_memory():
@@ -108,7 +109,7 @@ def run_stage(stage, shape, settings, data_dir, rates, patience=PATIENCE):
     elif plain_flop / rates[0] > patience:
         row['note'] = f'plain form: about {plain_flop / rates[0]:.0f} s, left out'
     else:
-        outcome = in_process(measure, stage, shape, data_dir, True, 0)
+        outcome = in_process(measure, stage, shape, data_dir, True)
         if isinstance(outcome, MemoryError):
             row['note'] = 'plain form: ran out of memory'
         else:
@@ -195,7 +196,7 @@ def format_cell(column, value):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m Utils.Benchmark', description=__doc__.split('\n')[0])
-    parser.add_argument('--quick', action='store_true', help="the stages at TikTok's shapes only")
+    parser.add_argument('--quick', action='store_true', help="TikTok's shapes, no training steps and epochs")
     parser.add_argument('--data_dir', help='take the matrices from the data set folders below this one')
     parser.add_argument('--csv', help='where the table goes; default: figures/benchmark.csv, or nowhere with --quick')
     arguments = parser.parse_args(argv)
@@ -208,9 +209,10 @@ def main(argv=None):
     for shape in list(SHAPES.values())[:1 if arguments.quick else None]:
         settings = parse(shape.flags.split())
         for stage in STAGES:
-            rows.append(run_stage(stage, shape, settings, arguments.data_dir, rates))
-            show(rows[-1])
-        for method in (0, 1):
+            if not (arguments.quick and stage.startswith('training_step')):
+                rows.append(run_stage(stage, shape, settings, arguments.data_dir, rates))
+                show(rows[-1])
+        for method in () if arguments.quick else (0, 1):
             rows.append(epoch_row(rows, shape, settings, method))
             show(rows[-1])
     if path:

@@ -37,13 +37,13 @@ def self_nce(rows, temp, chunk=None):
 def mean_logsumexp(rows, columns, temp, chunk=None, symmetric=False):
     """mean_n log sum_j exp(<rows_n, columns_j>/temp) of rows of unit length. symmetric: columns is rows, detached."""
     device, safe = columns.device.type, 1 / temp <= SAFE_EXPONENT
-    if symmetric and safe:
-        function, size = _SymmetricLogSumExp, CHUNK_ENTRIES[device] // len(columns)
-    elif safe and not (columns.requires_grad and torch.is_grad_enabled()):
+    if safe and not symmetric and not (columns.requires_grad and torch.is_grad_enabled()):
         function, size = _RowsLogSumExp, TILE_ROWS[device]
     else:
-        function, size = _LogSumExp, CHUNK_ENTRIES[device] // len(columns)
-    return function.apply(rows, columns, temp, min(chunk or max(16, size), len(rows)))
+        function = _SymmetricLogSumExp if symmetric and safe else _LogSumExp
+        few = min(max(rows.shape[1], 128), 256)  # with fewer rows the products with their transpose are slow
+        size = max(few, CHUNK_ENTRIES[device] // len(columns))
+    return function.apply(rows, columns, temp, min(chunk or size, len(rows)))
 
 
 class _RowsLogSumExp(torch.autograd.Function):

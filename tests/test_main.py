@@ -186,7 +186,7 @@ def test_the_loop_step_by_step(rng, biases):
     for users, positives, negatives in epochs:
         assert sorted(zip(users.tolist(), positives.tolist(), strict=True)) == sorted(
             zip(*(ends.tolist() for ends in interactions.nonzero()), strict=True)), 'every interaction once'
-        assert not interactions[users.numpy(), negatives.numpy()].any()
+        assert not torch.as_tensor(interactions.toarray())[users, negatives].any()
     assert not torch.equal(epochs[0][0], epochs[1][0]), 'shuffled anew'
     drawn = [set(zip(*(column.tolist() for column in epoch), strict=True)) for epoch in epochs]
     assert len(drawn[0] & drawn[1]) < 0.3 * len(drawn[0]), 'negatives drawn anew'

@@ -1,0 +1,34 @@
+"""The benchmark at a size that takes a second: both forms of every stage agree."""
+import pytest
+
+from Params import parse
+from Utils.Benchmark import epoch_row, relative_difference
+from Utils.BenchmarkStages import STAGES, Problem, Shape, epoch_counts, plain_needs, work
+
+TINY = Shape('tiny', 50, 30, (300, 20, 25), '--latdim 8 --dims 16 --batch 32 --gnn_layer 2 --trans 1 --topk 5')
+
+
+@pytest.mark.parametrize('stage', STAGES)
+def test_both_forms_of_a_stage_agree(stage):
+    plain, ours = ([tensor.double().numpy() for tensor in STAGES[stage](Problem(TINY, None), form)()]
+                   for form in (True, False))
+    assert relative_difference(plain, ours) < 1e-4
+    assert sum(work(stage, TINY, parse(TINY.flags.split()))) > 0
+
+
+def test_an_epoch_is_the_sum_of_its_stages():
+    settings = parse(TINY.flags.split())
+    assert epoch_counts(TINY, settings, 1) == {'fusion': 4, 'denoiser_step': 4, 'sampling': 4, 'evaluation': 1,
+                                               'negative_sampling': 1, 'training_step_1': 10}
+    rows = [{'stage': stage, 'shape': 'tiny', 'plain_s': 6.0, 'ours_s': 2.0, 'limit_s': 1.0, 'ours_mb': number}
+            for number, stage in enumerate(STAGES)]
+    row = epoch_row(rows, TINY, settings, 1)
+    assert (row['plain_s'], row['ours_s'], row['ratio'], row['over_limit']) == (144, 48, 3, 2)
+    del rows[0]['plain_s']
+    assert 'ratio' not in epoch_row(rows, TINY, settings, 1)
+
+
+def test_what_would_not_fit_is_known_beforehand():
+    big = Shape('big', 10**6, 10**6, (10**7, 1, 1), '')
+    assert plain_needs('nce_users', big, parse([]))[0] > 10**12
+    assert plain_needs('evaluation', big, parse([])) == (0, 0)
