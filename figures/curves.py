@@ -7,6 +7,7 @@ program's figures are those of released_tiktok*.csv: its first public revision, 
 gives, the audio features in the place of the text features that are not to be had.
 """
 import csv
+import json
 import sys
 from pathlib import Path
 from statistics import mean, stdev
@@ -28,19 +29,17 @@ def read(path):
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-def summary(name, recall_by_run):
-    """One row of the table: epoch 0 and the best of the first epochs, mean and deviation over runs."""
-    first = [recall[0] for recall in recall_by_run]
-    best = [max(recall[:FIRST]) for recall in recall_by_run]
-    return row(name, first, best)
+def spread(values):
+    """Mean and, of several values, standard deviation."""
+    if not values:
+        return ''
+    return f'{mean(values):.4f}' + (f' ± {stdev(values):.4f}' if len(values) > 1 else '')
 
 
-def row(name, first, best):
-    def spread(values):
-        return round(stdev(values), 4) if len(values) > 1 else ''
-
-    return {'program': name, 'runs': len(first), 'epoch 0': round(mean(first), 4), 'epoch 0, deviation': spread(first),
-            f'best of {FIRST} epochs': round(mean(best), 4), f'best of {FIRST} epochs, deviation': spread(best)}
+def row(name, seeds, first, best, best_on_test=(), chosen_on_val=()):
+    return {'test Recall@20 of': name, 'seeds': seeds, 'epoch 0': spread(first),
+            f'best of the first {FIRST} epochs': spread(best), 'best epoch': spread(best_on_test),
+            'epoch of the best validation Recall': spread(chosen_on_val)}
 
 
 def draw(runs, released):
@@ -62,19 +61,25 @@ def draw(runs, released):
 
 def main(paths):
     paths = [Path(path) for path in paths] or sorted(DEFAULT_RUNS.glob('*'))
-    runs = [read(path / 'metrics.csv') for path in paths if (path / 'result.json').is_file()]
-    runs = [run for run in runs if len(run) >= FIRST]
-    if not runs:
+    paths = [path for path in paths if (path / 'result.json').is_file() and len(read(path / 'metrics.csv')) >= FIRST]
+    if not paths:
         print(f'figures/curves.py: no finished run of {FIRST} or more epochs in {DEFAULT_RUNS}. '
               f'Make one with:\n  {RERUN}', file=sys.stderr)
         return 2
+    runs = [read(path / 'metrics.csv') for path in paths]
+    results = [json.loads((path / 'result.json').read_text()) for path in paths]
+    recall = [[epoch['test_recall'] for epoch in run] for run in runs]
+    lengths = {len(run) for run in runs}
     seeds = read(FIGURES / 'released_tiktok_seeds.csv')
-    table = [summary('this repository', [[epoch['test_recall'] for epoch in run] for run in runs]),
-             row('released program', [seed['epoch_0'] for seed in seeds], [seed['best_of_10'] for seed in seeds])]
+    table = [row(f'this repository ({"/".join(map(str, sorted(lengths)))} epochs)', len(runs),
+                 [values[0] for values in recall], [max(values[:FIRST]) for values in recall],
+                 [result['best_test']['recall'] for result in results],
+                 [result['best_val']['test']['recall'] for result in results]),
+             row('released program', len(seeds), [seed['epoch_0'] for seed in seeds],
+                 [seed['best_of_10'] for seed in seeds])]
     write_csv(FIGURES / 'curves.csv', table)
-    text = write_markdown('curves', table)
+    print(write_markdown('curves', table))
     draw(runs, read(FIGURES / 'released_tiktok.csv'))
-    print(text)
     return 0
 
 
