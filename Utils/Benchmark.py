@@ -2,7 +2,8 @@
 
     --quick         TikTok's shapes only, without whole training steps and epochs: under a minute
     --data_dir DIR  take TikTok's, Baby's and Sports' matrices from there; else random ones of the same size
-    --csv FILE      where the table goes (default figures/benchmark.csv, or nowhere with --quick)
+    --csv FILE      where the table goes (default figures/benchmark.csv, or nowhere with --quick); a file in figures/
+                    also renews the README's table
 
 Every form of every stage runs in a process of its own, forked before torch has done anything, so that its peak memory
 is its own. Both forms start from the same seed and their results are compared. Features are stand-ins: two modalities
@@ -18,6 +19,7 @@ import resource
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -219,9 +221,10 @@ def main(argv=None):
         write_csv(path, [{key: f'{value:.4g}' if isinstance(value, float) else value for key, value in row.items()}
                          for row in rows], COLUMNS)
         print(f'written: {path}')
+        if FIGURES in Path(path).resolve().parents:  # the table that the README shows
+            write_markdown('benchmark', [{column: row.get(column) if column in ('stage', 'shape') else
+                                          format_cell(column, row.get(column)) for column in COLUMNS} for row in rows])
     if not arguments.quick:
-        write_markdown('benchmark', [{column: row.get(column) if column in ('stage', 'shape') else
-                                      format_cell(column, row.get(column)) for column in COLUMNS} for row in rows])
         draw_growth(growth(rates))
         print(f'written: {PICTURE}')
     return 0
