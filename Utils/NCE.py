@@ -63,14 +63,19 @@ class _RowsLogSumExp(torch.autograd.Function):
                 sums[start:start + chunk] += exps.sum(1)
                 if needs_grad:
                     grad[start:start + chunk].addmm_(exps, some)
-        if needs_grad:
-            grad /= (temp * len(rows) * sums)[:, None]
-        ctx.save_for_backward(grad)
-        return sums.log().mean()
+        return _finish(ctx, sums, grad, temp)
 
     @staticmethod
     def backward(ctx, grad):
         return _scaled(ctx.saved_tensors[0], grad), None, None, None
+
+
+def _finish(ctx, sums, grad, temp):
+    """Divide each row's gradient by its sum, keep it for the backward pass, and return the mean of the logarithms."""
+    if grad is not None:
+        grad /= (temp * len(sums) * sums)[:, None]
+    ctx.save_for_backward(grad)
+    return sums.log().mean()
 
 
 def _scaled(saved, grad):
@@ -110,7 +115,7 @@ class _LogSumExp(torch.autograd.Function):
         return *(_scaled(saved, grad) for saved in ctx.saved_tensors), None, None
 
 
-class _SymmetricLogSumExp(torch.autograd.Function):
+class _SymmetricLogSumExp(_RowsLogSumExp):
     """The same for columns = rows: similarities on and above the diagonal serve both of their rows."""
 
     @staticmethod
@@ -129,11 +134,4 @@ class _SymmetricLogSumExp(torch.autograd.Function):
             if needs_grad:
                 grad[start:end].addmm_(exps, columns[start:])
                 grad[end:].addmm_(beyond.T, part)
-        if needs_grad:
-            grad /= (temp * len(rows) * sums)[:, None]
-        ctx.save_for_backward(grad)
-        return sums.log().mean()
-
-    @staticmethod
-    def backward(ctx, grad):
-        return _scaled(ctx.saved_tensors[0], grad), None, None, None
+        return _finish(ctx, sums, grad, temp)
