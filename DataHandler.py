@@ -79,8 +79,8 @@ def find_folder(data_dir, name):
         near = get_close_matches(name, found, 1)
         raise InputError(f'There is no data set folder {folder}. '
                          + (f'Did you mean {near[0]}? ' if near else '')
-                         + (f'{data_dir} has: {", ".join(found)}.' if found else f'{data_dir} has no data set; '
-                            'give the folder that holds them with --data_dir.'))
+                         + (f'{data_dir} has: {", ".join(found)}.' if found else f'{data_dir} has no data set: '
+                            'give the folder that holds them with --data_dir, or use --data demo, which is generated.'))
     return folder
 
 
