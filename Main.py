@@ -123,17 +123,19 @@ def run(settings):
         figures = {**train_epoch(model, optimiser, sampler, settings, generator), **figures}
         check_finite(figures, epoch)
         line = f'epoch {epoch}/{settings.epoch - 1}  ' + ' '.join(f'{name} {x:.4g}' for name, x in figures.items())
-        if epoch % settings.tstEpoch == 0 or epoch == settings.epoch - 1:
+        evaluated = epoch % settings.tstEpoch == 0 or epoch == settings.epoch - 1
+        if evaluated:
             scores = model.scores()
             metrics = evaluate(scores, train_rows, withheld, settings.topk, settings.tstBat)
             if epoch == 0:
                 out.begin(config)
             if chooser in best.update(epoch, metrics):
                 out.write_arrays('embeddings.npz', scores.arrays())
-            row = {f'{split}_{name}': value for split in withheld for name, value in metrics[split].means().items()}
-            line += ''.join(f'  | {split} {describe(metrics[split].means(), settings.topk)}' for split in withheld)
+            means = {split: metrics[split].means() for split in withheld}
+            line += ''.join(f'  | {split} {describe(mean, settings.topk)}' for split, mean in means.items())
         seconds = epoch_watch.lap()
-        if epoch % settings.tstEpoch == 0 or epoch == settings.epoch - 1:
+        if evaluated:
+            row = {f'{split}_{name}': value for split, mean in means.items() for name, value in mean.items()}
             out.add_metrics({'epoch': epoch, **figures, **row, 'seconds': round(seconds, 3)})
         log(f'{line}  | {seconds:.1f} s')
 

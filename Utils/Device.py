@@ -33,8 +33,8 @@ def set_precision(precision, device):
 def keep_freed_memory():
     """Let the C library keep large freed blocks for the next tensor of that size, where it is glibc.
 
-    By default every tensor above 32 MB is mapped afresh and its pages are zeroed by the kernel when first
-    touched, which costs several times what most operations on such a tensor do.
+    By default the memory of a large tensor goes back to the kernel when it is freed, and the next one's pages are
+    zeroed when first touched, which costs several times what most operations on such a tensor do.
     """
     if not sys.platform.startswith('linux'):
         return

@@ -29,8 +29,8 @@ class Csr:
         return torch.repeat_interleave(self.starts.diff()), self.cols.long(), self.values
 
     def times(self, dense):
-        """The product with a dense matrix. On a CPU as a weighted sum of embeddings: three times faster than torch's
-        own product of a CSR matrix."""
+        """The product with a dense matrix. On a CPU as a weighted sum of embeddings: at d = 64 three times faster than
+        torch's own product of a CSR matrix."""
         if self.tensor is not None:
             return self.tensor @ dense
         return F.embedding_bag(self.cols, dense, self.starts, mode='sum', include_last_offset=True,

@@ -44,7 +44,7 @@ def timestep_embedding(timesteps, size, dtype=torch.float32):
 
 
 def random_bits(shape, generator):
-    """True or false with equal chance (one random byte for each, which a CPU draws ten times faster than floats)."""
+    """True or false with equal chance (by one random byte each: far cheaper on a CPU than `bernoulli_`)."""
     n = math.prod(shape)
     words = torch.empty(-(-n // 8), dtype=torch.int64, device=generator.device).random_(-2**63, None,
                                                                                         generator=generator)
