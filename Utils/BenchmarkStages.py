@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 import torch
+import torch.nn.functional as F
 
 from DataHandler import SPLITS, Dataset, NegativeSampler, UserRows, load_matrix
 from Model import MDMNS, denoising_losses, draw_fusion, fuse, slot
@@ -16,7 +17,7 @@ from Utils.FastSampling import make_sampler
 from Utils.Graph import normalised_graph
 from Utils.Layers import random_bits
 from Utils.Metrics import evaluate
-from Utils.NCE import nce, self_nce
+from Utils.NCE import nce, unit_self_nce
 from Utils.Utils import embedding_decay, modal_bpr_loss, noise_levels
 
 WIDTHS = {'image': 128, 'audio': 128}  # stand-in features
@@ -207,7 +208,8 @@ def nce_itself(problem, plain):
     n = problem.model.rows.shape[1]
     rows = torch.randn(n, problem.settings.latdim, generator=problem.seeded()).requires_grad_()
     temp, every = problem.settings.temp, torch.arange(n)
-    return lambda: grads_of(Plain.nce(rows, rows.detach(), temp, every) if plain else self_nce(rows, temp), [rows])
+    return lambda: grads_of(Plain.nce(rows, rows.detach(), temp, every) if plain
+                            else unit_self_nce(F.normalize(rows), temp), [rows])
 
 
 def evaluation(problem, plain):

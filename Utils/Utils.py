@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-from Utils.NCE import nce, self_nce
+from Utils.NCE import nce, unit_nce, unit_self_nce
 
 FUSED = 'fused'
 
@@ -63,22 +63,22 @@ def multi_level_loss(outputs, levels, temp, noise, sample=None, chunk=None):
     some_users, some_items = sample or (None, None)
 
     def contrast(rows, columns, index):
-        return nce(rows if index is None else rows_of(rows, index), columns, temp, index, chunk)
+        return unit_nce(rows if index is None else rows_of(rows, index), columns, temp, index, chunk)
 
-    fused_users, fused_items = outputs[FUSED]
+    units = {name: tuple(F.normalize(table) for table in pair) for name, pair in outputs.items()}
+    fused_users, fused_items = units.pop(FUSED)
     zero_levels = Counter(levels)[0]
     loss = 0
-    for name, (users, items) in outputs.items():
-        if name == FUSED:
-            continue
+    for name, (users, items) in units.items():
         loss = loss + contrast(fused_users, users, some_users) + contrast(fused_items, items, some_items)
-        constant = items.detach()
         if zero_levels:
-            same = self_nce(items, temp, chunk) if sample is None else contrast(items, constant, some_items)
+            same = (unit_self_nce(items, temp, chunk) if sample is None
+                    else contrast(items, items.detach(), some_items))
             loss = loss + zero_levels * same
         for number, level in enumerate(levels):
             if level:
-                loss = loss + contrast(items, constant + level * noise(name, number), some_items)
+                noised = outputs[name][1].detach() + level * noise(name, number)
+                loss = loss + contrast(items, F.normalize(noised), some_items)
     return loss
 
 

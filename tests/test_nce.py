@@ -1,9 +1,16 @@
 """NCE by chunks against the plain formula, values and gradients, in float64."""
 import pytest
 import torch
+import torch.nn.functional as F
 
 from Utils import NCE, Plain
-from Utils.NCE import nce, self_nce
+from Utils.NCE import nce, unit_self_nce
+
+
+@pytest.fixture(autouse=True, params=[(16, 10), None], ids=['small tiles', 'default tiles'])
+def tiles(request, monkeypatch):
+    if request.param:  # so that a few rows make several tiles
+        monkeypatch.setitem(NCE.TILE, 'cpu', request.param)
 
 
 def normal(generator, *shape):
@@ -17,7 +24,7 @@ def compare(ours, plain, tensors):
         torch.testing.assert_close(got, expected)
 
 
-@pytest.mark.parametrize(('n', 'chunk'), [(23, 7), (23, 23), (23, 100), (1, 16), (64, 1), (30, None)])
+@pytest.mark.parametrize(('n', 'chunk'), [(23, 7), (23, 23), (23, 100), (1, 16), (64, 1), (30, None), (1100, None)])
 @pytest.mark.parametrize('temp', [0.5, 0.1, 0.01])
 def test_all_rows(generator, n, chunk, temp):
     rows, columns = normal(generator, n, 6), normal(generator, n, 6)
@@ -36,18 +43,18 @@ def test_some_rows_repeated(rng, generator, chunk):
 @pytest.mark.parametrize('side', [0, 1])
 @pytest.mark.parametrize(('n', 'chunk'), [(150, 7), (12, 5), (1, None), (1100, None)])
 @pytest.mark.parametrize('temp', [0.3, 0.01])
-def test_one_side_only(generator, monkeypatch, side, n, chunk, temp):
-    monkeypatch.setitem(NCE.TILE_ENTRIES, 'cpu', 500)  # so that rows and columns are in several tiles
+def test_one_side_only(generator, side, n, chunk, temp):
     pair = [normal(generator, n, 4), normal(generator, n, 4)]
     pair[1 - side] = pair[1 - side].detach()
     compare(nce(*pair, temp, chunk=chunk), Plain.nce(*pair, temp, torch.arange(n)), [pair[side]])
 
 
-@pytest.mark.parametrize(('n', 'chunk'), [(23, 7), (23, 23), (1, 16), (40, None)])
+@pytest.mark.parametrize(('n', 'chunk'), [(23, 7), (23, 23), (1, 16), (40, None), (1100, None)])
 @pytest.mark.parametrize('temp', [0.5, 0.01])
 def test_against_itself(generator, n, chunk, temp):
     rows = normal(generator, n, 6)
-    compare(self_nce(rows, temp, chunk), Plain.nce(rows, rows.detach(), temp, torch.arange(n)), [rows])
+    compare(unit_self_nce(F.normalize(rows), temp, chunk), Plain.nce(rows, rows.detach(), temp, torch.arange(n)),
+            [rows])
 
 
 def test_without_gradients(generator):
@@ -55,7 +62,7 @@ def test_without_gradients(generator):
     ours = nce(rows, columns, 0.5)
     assert not ours.requires_grad
     torch.testing.assert_close(ours, Plain.nce(rows, columns, 0.5, torch.arange(9)))
-    torch.testing.assert_close(self_nce(rows, 0.5), Plain.nce(rows, rows, 0.5, torch.arange(9)))
+    torch.testing.assert_close(unit_self_nce(F.normalize(rows), 0.5), Plain.nce(rows, rows, 0.5, torch.arange(9)))
 
 
 def test_a_row_of_zeros_is_finite(generator):
