@@ -7,14 +7,13 @@ import math
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from DataHandler import UserRows
 from Utils.Errors import InputError
 from Utils.FastSampling import make_sampler
 from Utils.Graph import drop_entries, normalised_graph
-from Utils.Layers import Linear, MatrixProjection, random_bits, timestep_embedding
+from Utils.Layers import Linear, MatrixProjection, random_bits, timestep_embedding, unit_rows
 from Utils.Metrics import DotScores
 from Utils.TimeLogger import progress, show_loss
 from Utils.Utils import (
@@ -57,7 +56,7 @@ class Denoiser(nn.Module):
     def forward(self, x, timesteps, kept=None):
         """x (B, I), timesteps (B,) -> (B, I). kept: (B, I) true where the input is not dropped out."""
         if self.norm:
-            x = F.normalize(x)
+            x = unit_rows(x)
         if kept is not None:
             x = x * kept
         first = x @ self.first_items
@@ -236,27 +235,27 @@ class MDMNS(nn.Module):
         users_of_items, items_of_users = adj.to_users @ items, adj.to_items @ users
 
         def aggregate(table, graph_users, graph_items):
-            table = F.normalize(table)
-            first_users = adj.user_loops * users + adj.to_users @ table
-            first_items = items_of_users + adj.item_loops * table
-            second_users = adj.user_loops * first_users + users_of_items
-            second_items = adj.item_loops * items + adj.to_items @ first_users
-            weight = self.settings.ris_adj_lambda
-            return first_users + second_users + weight * graph_users, first_items + second_items + weight * graph_items
+            table = unit_rows(table)
+            first_users = (adj.to_users @ table).addcmul_(adj.user_loops, users)
+            first_items = torch.addcmul(items_of_users, adj.item_loops, table)
+            second_users = torch.addcmul(users_of_items, adj.user_loops, first_users)
+            second_items = (adj.to_items @ first_users).addcmul_(adj.item_loops, items)
+            return [second.add_(first).add_(graph, alpha=self.settings.ris_adj_lambda) for second, first, graph in
+                    ((second_users, first_users, graph_users), (second_items, first_items, graph_items))]
 
         hidden = {name: aggregate(table, *self.modal_adj[name](users, items)) for name, table in projected.items()}
         if fused:
             mixed = sum(weight * nodes for weight, (_, nodes) in zip(self.modal_weight.softmax(0), hidden.values(),
                                                                      strict=True))
-            hidden[FUSED] = aggregate(mixed, adj.user_loops * users + users_of_items,
-                                      items_of_users + adj.item_loops * items)
-        return {name: tuple(total + self.settings.ris_lambda * F.normalize(nodes)
+            hidden[FUSED] = aggregate(mixed, torch.addcmul(users_of_items, adj.user_loops, users),
+                                      torch.addcmul(items_of_users, adj.item_loops, items))
+        return {name: tuple(torch.add(total, unit_rows(nodes), alpha=self.settings.ris_lambda)
                             for total, nodes in zip(self.layers(*pair), pair, strict=True))
                 for name, pair in hidden.items()}
 
     def contrast_views(self, projected):
         """Users and items of V_m = sum_{l=0..gnn_layer} A^l G_m [E_u; norm(F_m)] of every modality (section 6)."""
-        return {name: self.layers(*self.modal_adj[name](self.user_embeds, F.normalize(table)))
+        return {name: self.layers(*self.modal_adj[name](self.user_embeds, unit_rows(table)))
                 for name, table in projected.items()}
 
     # What the training loop calls
@@ -333,6 +332,8 @@ class MDMNS(nn.Module):
                 self.denoiser_optimisers[name].step()
                 totals[name] += loss.detach()
             show_loss(bar, loss)
+        for optimiser in self.denoiser_optimisers.values():
+            optimiser.zero_grad()  # frees the gradients until the next epoch
         return {name: total / len(batches) for name, total in totals.items()}
 
     def rebuild_graphs(self):

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 import torch
-import torch.nn.functional as F
 
 from DataHandler import SPLITS, Dataset, NegativeSampler, UserRows, load_matrix
 from Model import MDMNS, denoising_losses, draw_fusion, fuse, slot
@@ -15,7 +14,7 @@ from Params import parse
 from Utils import Plain
 from Utils.FastSampling import make_sampler
 from Utils.Graph import normalised_graph
-from Utils.Layers import random_bits
+from Utils.Layers import random_bits, unit_rows
 from Utils.Metrics import evaluate
 from Utils.NCE import nce, unit_self_nce
 from Utils.Utils import embedding_decay, modal_bpr_loss, noise_levels
@@ -209,7 +208,7 @@ def nce_itself(problem, plain):
     rows = torch.randn(n, problem.settings.latdim, generator=problem.seeded()).requires_grad_()
     temp, every = problem.settings.temp, torch.arange(n)
     return lambda: grads_of(Plain.nce(rows, rows.detach(), temp, every) if plain
-                            else unit_self_nce(F.normalize(rows), temp), [rows])
+                            else unit_self_nce(unit_rows(rows), temp), [rows])
 
 
 def evaluation(problem, plain):

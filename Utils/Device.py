@@ -1,6 +1,7 @@
 """Where a run computes, and how the process uses the machine's memory."""
 import ctypes
 import sys
+from functools import cache
 
 import torch
 
@@ -36,10 +37,21 @@ def keep_freed_memory():
     By default the memory of a large tensor goes back to the kernel when it is freed, and the next one's pages are
     zeroed when first touched, which costs several times what most operations on such a tensor do.
     """
-    if not sys.platform.startswith('linux'):
-        return
-    library = ctypes.CDLL(None)
-    if hasattr(library, 'gnu_get_libc_version'):
+    library = _glibc()
+    if library:
         m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
         library.mallopt(m_mmap_max, 0)
         library.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def release_freed_memory():
+    """Give the kernel back what is free at the moment: pieces too small for the tensors to come would add up."""
+    library = _glibc()
+    if library:
+        library.malloc_trim(0)
+
+
+@cache
+def _glibc():
+    library = ctypes.CDLL(None) if sys.platform.startswith('linux') else None
+    return library if hasattr(library, 'gnu_get_libc_version') else None

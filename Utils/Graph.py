@@ -87,7 +87,8 @@ class Graph:
 
     def __call__(self, users, items):
         """The matrix times [users; items]: (U, d), (I, d) -> the same shapes."""
-        return self.user_loops * users + self.to_users @ items, self.item_loops * items + self.to_items @ users
+        return ((self.to_users @ items).addcmul_(self.user_loops, users),
+                (self.to_items @ users).addcmul_(self.item_loops, items))
 
     def whole(self):
         """The matrix over users and items as torch sparse COO."""

@@ -25,7 +25,7 @@ class DotScores:
     """Scores of users (B,) against all items: the sum of the outputs' inner products (section 5)."""
 
     def __init__(self, outputs):
-        self.outputs = outputs
+        self.names = list(outputs)
         self.users = torch.cat([users for users, _ in outputs.values()], 1)
         self.items = torch.cat([items for _, items in outputs.values()], 1)
 
@@ -34,8 +34,8 @@ class DotScores:
 
     def arrays(self):
         """The embeddings behind the scores, by name, as NumPy arrays."""
-        return {f'{name}_{side}': table.cpu().numpy() for name, pair in self.outputs.items()
-                for side, table in zip(('users', 'items'), pair, strict=True)}
+        return {f'{name}_{side}': part.cpu().numpy() for side, table in (('users', self.users), ('items', self.items))
+                for name, part in zip(self.names, table.chunk(len(self.names), 1), strict=True)}
 
 
 def rank_items(scores, exclude, k):

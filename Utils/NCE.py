@@ -11,9 +11,14 @@ import math
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
+
+from Utils.Device import release_freed_memory
+from Utils.Layers import unit_rows
 
 TILE = {'cpu': (1024, 512), 'cuda': (8192, 8192)}  # rows, columns: on a CPU what its cores' caches hold
 STRIP_ENTRIES = {'cpu': 2**23, 'cuda': 2**28}  # similarities of a strip of tiles
+RELEASE_FROM = 2**28  # similarities from which on a CPU works for seconds, so that giving memory back costs little
 SAFE_EXPONENT = 40  # exp of it, summed over millions of columns, is far inside float32's range
 
 
@@ -23,24 +28,31 @@ def nce(rows, columns, temp, targets=None, chunk=None):
     targets (n,): the column that each row belongs to; None: row n and column n. chunk: rows at a time.
     Only sides that require a gradient cost one.
     """
-    return unit_nce(F.normalize(rows), F.normalize(columns), temp, targets, chunk)
+    return unit_nce(unit_rows(rows), unit_rows(columns), temp, targets, chunk)
 
 
 def unit_nce(rows, columns, temp, targets=None, chunk=None):
     """`nce` of rows and columns that have unit length already: for tables that take part in several contrasts."""
     own = columns if targets is None else F.embedding(targets, columns)
-    return mean_logsumexp(rows, columns, temp, chunk) - (rows * own).sum(1).mean() / temp
+    return mean_logsumexp(rows, columns, temp, chunk) - mean_product(rows, own) / temp
 
 
 def unit_self_nce(rows, temp, chunk=None):
     """NCE(P, sg(P)) of rows of unit length: each against all, itself included; no gradient through the columns."""
     constant = rows.detach()
-    return mean_logsumexp(rows, constant, temp, chunk, symmetric=True) - (rows * constant).sum(1).mean() / temp
+    return mean_logsumexp(rows, constant, temp, chunk, symmetric=True) - mean_product(rows, constant) / temp
+
+
+def mean_product(a, b):
+    """mean_n <a_n, b_n>, without the table of products."""
+    return torch.einsum('nd,nd->n', a, b).mean()
 
 
 def mean_logsumexp(rows, columns, temp, chunk=None, symmetric=False):
     """mean_n log sum_j exp(<rows_n, columns_j>/temp) of rows of unit length. symmetric: columns is rows, detached."""
     device, safe = columns.device.type, 1 / temp <= SAFE_EXPONENT
+    if device == 'cpu' and len(rows) * len(columns) >= RELEASE_FROM:
+        release_freed_memory()
     size, width = TILE[device]
     if symmetric and safe:
         return _SymmetricLogSumExp.apply(rows, columns, temp, chunk or width, width)
@@ -86,8 +98,9 @@ class _LogSumExp(torch.autograd.Function):
         return total / len(rows)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
-        return *(None if saved is None else saved * grad for saved in ctx.saved_tensors), None, None, None
+        return *(None if saved is None else saved.mul_(grad) for saved in ctx.saved_tensors), None, None, None
 
 
 def _scaled(columns, temp):

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
+from Utils.Layers import unit_rows
 from Utils.NCE import nce, unit_nce, unit_self_nce
 
 FUSED = 'fused'
@@ -65,7 +66,7 @@ def multi_level_loss(outputs, levels, temp, noise, sample=None, chunk=None):
     def contrast(rows, columns, index):
         return unit_nce(rows if index is None else rows_of(rows, index), columns, temp, index, chunk)
 
-    units = {name: tuple(F.normalize(table) for table in pair) for name, pair in outputs.items()}
+    units = {name: tuple(unit_rows(table) for table in pair) for name, pair in outputs.items()}
     fused_users, fused_items = units.pop(FUSED)
     zero_levels = Counter(levels)[0]
     loss = 0
@@ -78,7 +79,7 @@ def multi_level_loss(outputs, levels, temp, noise, sample=None, chunk=None):
         for number, level in enumerate(levels):
             if level:
                 noised = outputs[name][1].detach() + level * noise(name, number)
-                loss = loss + contrast(items, F.normalize(noised), some_items)
+                loss = loss + contrast(items, unit_rows(noised), some_items)
     return loss
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from Utils import Plain
+from Utils.Layers import unit_rows
 from Utils.Utils import (
     bpr_loss,
     cross_modal_loss,
@@ -115,3 +116,15 @@ def test_sampled_multi_level_is_unbiased(rng, generator):
     compare(loss(everything), loss(None), outputs)
     single = [loss((torch.tensor([user]), torch.tensor([item]))) for user in range(9) for item in range(7)]
     torch.testing.assert_close(sum(single) / len(single), loss(None))
+
+
+def test_unit_rows(generator):
+    table = torch.randn(7, 5, dtype=torch.float64, generator=generator)
+    table[2] = 0
+    table[3] *= 1e-14
+    table.requires_grad_()
+    weight = torch.randn(7, 5, dtype=torch.float64, generator=generator)
+    ours, plain = unit_rows(table), torch.nn.functional.normalize(table)
+    torch.testing.assert_close(ours, plain)
+    ours, plain = (torch.autograd.grad((unit * weight).sum(), table)[0] for unit in (ours, plain))
+    torch.testing.assert_close(ours, plain)
