@@ -7,6 +7,8 @@ import torch
 
 from Utils.Errors import InputError
 
+RELEASE_FROM = 2**28  # values
+
 
 def choose_device(name, gpu='0'):
     """--device and --gpu -> torch.device; `auto` is CUDA device `gpu` where there is one, else the CPU."""
@@ -44,10 +46,14 @@ def keep_freed_memory():
         library.mallopt(m_trim_threshold, 2**31 - 1)
 
 
-def release_freed_memory():
-    """Give the kernel back what is free at the moment: pieces too small for the tensors to come would add up."""
+def release_freed_memory(device, values):
+    """Before a job of that many values on a CPU: give the kernel back what is free at the moment.
+
+    Freed blocks lie between others and are of little use to the tensors to come; they would add up. Only where the job
+    takes seconds, so that touching new memory costs little beside it.
+    """
     library = _glibc()
-    if library:
+    if library and device.type == 'cpu' and values >= RELEASE_FROM:
         library.malloc_trim(0)
 
 

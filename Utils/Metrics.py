@@ -4,6 +4,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from Utils.Device import release_freed_memory
+
 NAMES = ('recall', 'ndcg', 'precision')
 
 
@@ -73,6 +75,7 @@ def evaluate(score, train, splits, k, chunk):
     """
     withheld = sum(rows.counts for rows in splits.values())
     everyone = withheld.nonzero().squeeze(1)
+    release_freed_memory(everyone.device, len(everyone) * train.shape[1])
     hits = {name: [] for name in splits}
     for users in everyone.split(chunk):
         top = rank_items(score(users), train.batch(users).positions, k)

@@ -18,7 +18,6 @@ from Utils.Layers import unit_rows
 
 TILE = {'cpu': (1024, 512), 'cuda': (8192, 8192)}  # rows, columns: on a CPU what its cores' caches hold
 STRIP_ENTRIES = {'cpu': 2**23, 'cuda': 2**28}  # similarities of a strip of tiles
-RELEASE_FROM = 2**28  # similarities from which on a CPU works for seconds, so that giving memory back costs little
 SAFE_EXPONENT = 40  # exp of it, summed over millions of columns, is far inside float32's range
 
 
@@ -51,8 +50,7 @@ def mean_product(a, b):
 def mean_logsumexp(rows, columns, temp, chunk=None, symmetric=False):
     """mean_n log sum_j exp(<rows_n, columns_j>/temp) of rows of unit length. symmetric: columns is rows, detached."""
     device, safe = columns.device.type, 1 / temp <= SAFE_EXPONENT
-    if device == 'cpu' and len(rows) * len(columns) >= RELEASE_FROM:
-        release_freed_memory()
+    release_freed_memory(columns.device, len(rows) * len(columns))
     size, width = TILE[device]
     if symmetric and safe:
         return _SymmetricLogSumExp.apply(rows, columns, temp, chunk or width, width)
