@@ -21,6 +21,7 @@ from Utils.SafePickle import load_sparse_pickle
 SPLITS = {'train': 'trnMat', 'val': 'valMat', 'test': 'tstMat'}
 MATRIX_SUFFIXES = ('.npz', '.pkl')  # the first that is there is read: .npz needs no unpickling
 FEATURE_FILE = re.compile(r'(?P<modality>.+)_feat\.npy(\.zip)?')
+MOST_NODES = 10**8  # users or items: memory for more is asked for by damaged files only
 FIRST_MODALITIES = ('image', 'text', 'audio')  # their published order; others follow by name
 
 
@@ -84,22 +85,38 @@ def find_folder(data_dir, name):
     return folder
 
 
-def load_matrix(folder, stem):
-    """`stem`.npz or `stem`.pkl -> CSR matrix of ones with sorted indices."""
+def matrix_file(folder, stem):
     path = next((folder / f'{stem}{suffix}' for suffix in MATRIX_SUFFIXES if (folder / f'{stem}{suffix}').is_file()),
                 None)
     if path is None:
         raise InputError(f'{folder} has neither {stem}.npz nor {stem}.pkl; a data set folder holds '
                          f'{", ".join(SPLITS.values())} and one *_feat.npy per modality.')
+    return path
+
+
+def read_matrix(path):
+    """A file -> COO matrix (U, I) of its positive entries, as often as they are stored."""
     matrix = load_sparse_pickle(path) if path.suffix == '.pkl' else load_npz(path)
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise InputError(f'{path} has the shape {matrix.shape}; users x items was expected.')
+    if max(matrix.shape) > MOST_NODES:
+        raise InputError(f'{path} has the shape {matrix.shape}; at most {MOST_NODES:,} users or items were expected.')
     if matrix.dtype.kind not in 'biuf' or not np.all(np.isfinite(matrix.data)) or np.any(matrix.data < 0):
         raise InputError(f'{path} holds negative, missing or non-numeric entries; interactions are positive numbers.')
     matrix = matrix.tocoo()
     present = matrix.data != 0
     ones = np.ones(np.count_nonzero(present), np.float32)
-    matrix = sp.csr_matrix((ones, (matrix.row[present], matrix.col[present])), matrix.shape)
+    return sp.coo_matrix((ones, (matrix.row[present], matrix.col[present])), matrix.shape)
+
+
+def load_matrix(folder, stem):
+    """`stem`.npz or `stem`.pkl -> CSR matrix of ones with sorted indices."""
+    return interactions(read_matrix(matrix_file(folder, stem)))
+
+
+def interactions(matrix):
+    """Any sparse matrix of positive entries -> CSR matrix of ones with sorted indices."""
+    matrix = matrix.tocsr()
     matrix.sum_duplicates()
     matrix.data[:] = 1
     return matrix
@@ -108,7 +125,8 @@ def load_matrix(folder, stem):
 def load_npz(path):
     try:
         matrix = sp.load_npz(path)
-        matrix.tocsr().check_format(full_check=True)
+        if matrix.ndim == 2 and max(matrix.shape) <= MOST_NODES:  # else refused by its shape
+            matrix.tocsr().check_format(full_check=True)
         return matrix
     except OSError as error:
         raise InputError(f'{path} cannot be read: {error.strerror or error}.') from error
@@ -144,8 +162,8 @@ def choose_modalities(folder, files, wanted):
     return wanted
 
 
-def load_features(path, n_items):
-    """`.npy` or `.npy.zip` of numbers -> finite float32 array (I, width)."""
+def read_features(path, n_items):
+    """`.npy` or `.npy.zip` of numbers -> array (I, width) as it is stored."""
     try:
         if path.suffix == '.zip':
             with zipfile.ZipFile(path) as archive:
@@ -169,6 +187,12 @@ def load_features(path, n_items):
     if features.shape[0] != n_items or features.shape[1] == 0:
         raise InputError(f'{path} has the shape {features.shape[0]} x {features.shape[1]}, but the matrices have '
                          f'{n_items} items: one row per item, one or more columns were expected.')
+    return features
+
+
+def load_features(path, n_items):
+    """The same as a finite float32 array."""
+    features = read_features(path, n_items)
     with np.errstate(over='ignore'):  # a float64 too large for float32 becomes infinite and is told of below
         features = np.ascontiguousarray(features, dtype=np.float32)
     bad = ~np.isfinite(features).all(axis=1)

@@ -1,11 +1,10 @@
 """Data sets that are generated at first use, in the files of any other data set."""
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
+from Datasets.folders import new_folder
 from Utils.Errors import InputError
 from Utils.TimeLogger import log
 
@@ -63,23 +62,12 @@ def ensure_generated(data_dir, name):
     log(f'generating the data set {folder}')
     matrices, features = GENERATED[name]()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f'.{name}-', dir=folder.parent))
-        try:
+        with new_folder(folder) as partial:
             for stem, matrix in matrices.items():
                 sp.save_npz(partial / f'{stem}.npz', matrix)
             for modality, table in features.items():
                 np.save(partial / f'{modality}_feat.npy', table)
-            partial.chmod(0o755)
-            try:
-                partial.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # otherwise another process made it meanwhile, the same to the byte
-                    raise
-                shutil.rmtree(partial)
-        except BaseException:
-            shutil.rmtree(partial)
-            raise
     except OSError as error:
-        raise InputError(f'The data set {name} cannot be written to {data_dir} ({error.strerror}): give a folder that '
-                         'can be written to with --data_dir.') from error
+        if not folder.is_dir():  # otherwise another process made it meanwhile, the same to the byte
+            raise InputError(f'The data set {name} cannot be written to {data_dir} ({error.strerror}): give a folder '
+                             'that can be written to with --data_dir.') from error

@@ -33,6 +33,7 @@ from Utils.Tables import FIGURES, write_csv, write_markdown
 COLUMNS = ('stage', 'shape', 'plain_s', 'ours_s', 'ratio', 'plain_mb', 'ours_mb', 'limit_s', 'over_limit',
            'max_rel_diff')
 PATIENCE = 100
+LONG = ('training_step_0', 'training_step_1', 'nce_torch')  # left out of --quick
 PICTURE = FIGURES / 'benchmark.png'
 
 
@@ -208,18 +209,22 @@ def main(argv=None):
           f'matrix products, {rates[1] / 1e9:.1f} GB/s copying')
     print(f'{"stage":20}{"shape":8}' + ''.join(f'{column:>13}' for column in COLUMNS[2:]))
     rows = []
+
+    def keep(row):
+        show(row)
+        rows.append(row)
+        if path:  # whole at each row: a run of half an hour that is stopped leaves what it has measured
+            write_csv(path, [{key: f'{value:.4g}' if isinstance(value, float) else value for key, value in row.items()}
+                             for row in rows], COLUMNS)
+
     for shape in list(SHAPES.values())[:1 if arguments.quick else None]:
         settings = parse(shape.flags.split())
         for stage in STAGES:
-            if not (arguments.quick and stage.startswith('training_step')):
-                rows.append(run_stage(stage, shape, settings, arguments.data_dir, rates))
-                show(rows[-1])
+            if not (arguments.quick and stage in LONG):
+                keep(run_stage(stage, shape, settings, arguments.data_dir, rates))
         for method in () if arguments.quick else (0, 1):
-            rows.append(epoch_row(rows, shape, settings, method))
-            show(rows[-1])
+            keep(epoch_row(rows, shape, settings, method))
     if path:
-        write_csv(path, [{key: f'{value:.4g}' if isinstance(value, float) else value for key, value in row.items()}
-                         for row in rows], COLUMNS)
         print(f'written: {path}')
         if FIGURES in Path(path).resolve().parents:  # the table that the README shows
             write_markdown('benchmark', [{column: row.get(column) if column in ('stage', 'shape') else

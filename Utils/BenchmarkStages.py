@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 import torch
+import torch.nn.functional as F
 
 from DataHandler import SPLITS, Dataset, NegativeSampler, UserRows, load_matrix
 from Model import MDMNS, denoising_losses, draw_fusion, fuse, slot
@@ -202,6 +203,19 @@ def nce_stage(problem, plain, n):
                             [rows, columns])
 
 
+def nce_torch(problem, plain):
+    """As nce_users, but the other form is torch's own: the chunked `linear_cross_entropy` of torch 2.13 and later."""
+    n, temp = problem.model.rows.shape[0], problem.settings.temp
+    rows, columns = (torch.randn(n, problem.settings.latdim, generator=problem.seeded()).requires_grad_()
+                     for _ in range(2))
+
+    def theirs():
+        return F.linear_cross_entropy(F.normalize(rows) / temp, F.normalize(columns), torch.arange(n),
+                                      options=torch.nn.LinearCrossEntropyOptions())
+
+    return lambda: grads_of(theirs() if plain else nce(rows, columns, temp), [rows, columns])
+
+
 def nce_itself(problem, plain):
     """The items against themselves, one side without gradient: a zero level."""
     n = problem.model.rows.shape[1]
@@ -298,6 +312,8 @@ def training_step_1(problem, plain):
 STAGES = {stage.__name__: stage for stage in (
     fusion, denoiser_step, sampling, graph_network, nce_users, nce_items, nce_itself, evaluation, negative_sampling,
     training_step_0, training_step_1)}
+if hasattr(F, 'linear_cross_entropy'):
+    STAGES['nce_torch'] = nce_torch
 
 
 def epoch_counts(shape, settings, method):
@@ -325,6 +341,7 @@ def work(stage, shape, settings):
         'sampling': (2 * cells * width + (steps - 1) * 2 * rows * width**2, 0),
         'graph_network': network,
         'nce_users': (6 * shape.users**2 * d, 0),
+        'nce_torch': (6 * shape.users**2 * d, 0),
         'nce_items': (6 * shape.items**2 * d, 0),
         'nce_itself': (3 * shape.items**2 * d, 0),  # half of the similarities, both products with them
         'evaluation': (2 * min(n_eval, shape.users) * shape.items * d * (modalities + 1), 0),

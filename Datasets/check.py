@@ -1,0 +1,171 @@
+"""What is in a data set folder, and whether it is what it claims to be: python Datasets/check.py NAME [--data_dir DIR]
+
+Prints the figures of the paper's Table I for the folder, what a careful reader wants to know of its splits and
+features, and the SHA-256 of every file beside the published ones (checksums.json). Exit code 1 if something is wrong.
+"""
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from DataHandler import SPLITS, feature_files, find_folder, interactions, matrix_file, read_features, read_matrix
+from Datasets.folders import sha256
+from Datasets.generate import ensure_generated
+from Utils.Errors import InputError
+
+CHECKSUMS = Path(__file__).resolve().parent / 'checksums.json'
+
+
+class Report:
+    """Lines for the reader; those that tell of something wrong are counted and, on a terminal, red."""
+
+    def __init__(self):
+        self.lines = []
+        self.wrong = 0
+
+    def say(self, text):
+        self.lines.append(text)
+
+    def error(self, text):
+        self.wrong += 1
+        red, plain = ('\033[31m', '\033[0m') if sys.stdout.isatty() and 'NO_COLOR' not in os.environ else ('', '')
+        self.lines.append(f'{red}WRONG: {text}{plain}')
+
+    def count(self, what, n, total, wrong=False):
+        """A count with its share of a total, told of as wrong if it must be 0 and is not."""
+        text = f'{what}: {n:,}' + (f' of {total:,} ({100 * n / total:.1f} %)' if n else '')
+        (self.error if wrong and n else self.say)(text)
+
+
+def table_one(splits):
+    """The figures of Table I: users, items, interactions of each split and together, sparsity in percent."""
+    users, items = next(iter(splits.values())).shape
+    counts = {split: matrix.nnz for split, matrix in splits.items()}
+    together = sum(counts.values())
+    return {'users': users, 'items': items, **counts, 'together': together,
+            'sparsity_percent': round(100 * (1 - together / (users * items)), 3)}
+
+
+def split_facts(splits):
+    """Facts about three CSR matrices of ones (U, I), by name."""
+    train, test = splits['train'], splits['test']
+    per_user, popularity = np.diff(train.indptr), np.bincount(train.indices, minlength=train.shape[1])
+    test_items = np.diff(test.indptr)
+    pairs = (('train', 'val'), ('train', 'test'), ('val', 'test'))
+    return {
+        'overlap': {f'{a} and {b}': int(splits[a].multiply(splits[b]).nnz) for a, b in pairs},
+        'users_without_training': int((per_user == 0).sum()),
+        'items_without_training': int((popularity == 0).sum()),
+        'test_interactions_with_unseen_items': int((popularity[test.indices] == 0).sum()),
+        'users_with_test_items': int((test_items > 0).sum()),
+        'most_test_items_of_a_user': int(test_items.max()),
+        'one_test_item_for_all': bool(test.nnz and test_items.max() == 1)}
+
+
+def report_splits(report, raw):
+    """raw: the matrices as stored, by split."""
+    shapes = {matrix.shape for matrix in raw.values()}
+    if len(raw) < len(SPLITS) or len(shapes) > 1:
+        if len(shapes) > 1:
+            report.error('the matrices differ in shape: ' + ', '.join(
+                f'{SPLITS[split]} {rows} x {cols}' for split, (rows, cols) in
+                ((split, matrix.shape) for split, matrix in raw.items())))
+        return
+    splits = {split: interactions(matrix) for split, matrix in raw.items()}
+    table, facts = table_one(splits), split_facts(splits)
+    for label, key in (('users', 'users'), ('items', 'items'), ('training interactions', 'train'),
+                       ('validation interactions', 'val'), ('test interactions', 'test'), ('together', 'together')):
+        report.say(f'{label}: {table[key]:,}')
+    report.say(f'sparsity: {table["sparsity_percent"]} %')
+    for split in SPLITS:
+        if table[split] == 0:
+            (report.say if split == 'val' else report.error)(f'the {split} split holds no interaction')
+        stored = raw[split].nnz
+        if stored > table[split]:
+            report.count(f'{SPLITS[split]}: entries stored more than once (each counts as one)',
+                         stored - table[split], stored)
+    for pair, n in facts['overlap'].items():
+        report.count(f'interactions in both {pair}', n, table[pair.split()[-1]], wrong=True)
+    report.count('users without training interactions', facts['users_without_training'], table['users'])
+    report.count('items without training interactions', facts['items_without_training'], table['items'])
+    report.count('test interactions with an item unseen in training', facts['test_interactions_with_unseen_items'],
+                 table['test'])
+    report.say(f'users with test items: {facts["users_with_test_items"]:,}, of '
+               f'{facts["most_test_items_of_a_user"]} test items at most'
+               + (': one for all, so Precision@k is Recall@k / k' if facts['one_test_item_for_all'] else ''))
+
+
+def report_features(report, files, n_items):
+    for name, path in files.items():
+        try:
+            table = read_features(path, n_items)
+        except InputError as error:
+            report.error(str(error))
+            continue
+        report.say(f'modality {name}: {table.shape[1]} columns, {table.dtype}, {path.stat().st_size / 1e6:,.1f} MB')
+        with np.errstate(over='ignore'):  # the suite computes in float32
+            finite = np.isfinite(table.astype(np.float32)).all(1)
+        report.count(f'modality {name}: rows with NaN, infinite values or values beyond float32', int((~finite).sum()),
+                     n_items, wrong=True)
+        constant = int((table == table[:, :1]).all(1).sum())
+        if table.shape[1] > 1 and constant:
+            report.count(f'modality {name}: rows of one value throughout', constant, n_items)
+    if not files:
+        report.say('modalities: none (models that need no features only)')
+
+
+def report_checksums(report, paths, published):
+    for path in sorted(paths):
+        digest, known = sha256(path), published.get(path.name)
+        if known and known != digest:
+            report.error(f'{digest}  {path.name}: differs from the published file ({known})')
+        else:
+            report.say(f'{digest}  {path.name}: ' + ('known, the published file' if known else 'unknown'))
+
+
+def check(folder):
+    """Everything told of a folder, as a Report."""
+    report, raw, paths = Report(), {}, []
+    report.say(f'{folder}')
+    for split, stem in SPLITS.items():
+        try:
+            path = matrix_file(folder, stem)
+            paths.append(path)
+            raw[split] = read_matrix(path)
+        except InputError as error:
+            report.error(str(error))
+    report_splits(report, raw)
+    try:
+        files = feature_files(folder)
+    except InputError as error:
+        report.error(str(error))
+        files = {}
+    if raw:
+        report_features(report, files, next(iter(raw.values())).shape[1])
+    report_checksums(report, [*paths, *(path for path in files.values() if path.is_file())],
+                     json.loads(CHECKSUMS.read_text()).get(folder.name, {}))
+    report.say(f'{report.wrong} wrong' if report.wrong else 'nothing wrong')
+    return report
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog='check.py', description=__doc__.split('\n')[0])
+    parser.add_argument('name', help='the data set: a folder below --data_dir')
+    parser.add_argument('--data_dir', default='Datasets', help='folder that holds the data set folders')
+    arguments = parser.parse_args(argv)
+    try:
+        ensure_generated(arguments.data_dir, arguments.name)
+        report = check(find_folder(Path(arguments.data_dir), arguments.name))
+    except (InputError, OSError) as error:
+        print(f'check.py: {error}', file=sys.stderr)
+        return 2
+    print('\n'.join(report.lines))
+    return 1 if report.wrong else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
