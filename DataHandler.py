@@ -3,6 +3,7 @@
 A folder holds `trnMat`, `valMat`, `tstMat` (`.npz` by scipy.sparse.save_npz, or the published `.pkl`) of one
 shape (U, I), any nonzero an interaction, and one `<modality>_feat.npy` (or `.npy.zip`) of I rows per modality.
 """
+import csv
 import re
 import zipfile
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 
 from Utils.Errors import InputError
 from Utils.SafePickle import load_sparse_pickle
+from Utils.SparseArrays import load_npz
 
 SPLITS = {'train': 'trnMat', 'val': 'valMat', 'test': 'tstMat'}
 MATRIX_SUFFIXES = ('.npz', '.pkl')  # the first that is there is read: .npz needs no unpickling
@@ -97,13 +99,12 @@ def matrix_file(folder, stem):
 def read_matrix(path):
     """A file -> COO matrix (U, I) of its positive entries, as often as they are stored."""
     matrix = load_sparse_pickle(path) if path.suffix == '.pkl' else load_npz(path)
-    if matrix.ndim != 2 or 0 in matrix.shape:
+    if 0 in matrix.shape:
         raise InputError(f'{path} has the shape {matrix.shape}; users x items was expected.')
     if max(matrix.shape) > MOST_NODES:
         raise InputError(f'{path} has the shape {matrix.shape}; at most {MOST_NODES:,} users or items were expected.')
-    if matrix.dtype.kind not in 'biuf' or not np.all(np.isfinite(matrix.data)) or np.any(matrix.data < 0):
-        raise InputError(f'{path} holds negative, missing or non-numeric entries; interactions are positive numbers.')
-    matrix = matrix.tocoo()
+    if not np.all(np.isfinite(matrix.data)) or np.any(matrix.data < 0):
+        raise InputError(f'{path} holds negative, missing or infinite entries; interactions are positive numbers.')
     present = matrix.data != 0
     ones = np.ones(np.count_nonzero(present), np.float32)
     return sp.coo_matrix((ones, (matrix.row[present], matrix.col[present])), matrix.shape)
@@ -122,17 +123,22 @@ def interactions(matrix):
     return matrix
 
 
-def load_npz(path):
+def load_ids(folder, side, size):
+    """The original ids of users or items (side), as text: from `users.csv` or `items.csv` (columns index, id), where
+    the folder has it, else their numbers."""
+    path = Path(folder) / f'{side}.csv'
+    if not path.is_file():
+        return [str(number) for number in range(size)]
     try:
-        matrix = sp.load_npz(path)
-        if matrix.ndim == 2 and max(matrix.shape) <= MOST_NODES:  # else refused by its shape
-            matrix.tocsr().check_format(full_check=True)
-        return matrix
-    except OSError as error:
-        raise InputError(f'{path} cannot be read: {error.strerror or error}.') from error
-    except Exception as error:  # a damaged archive can fail in many ways: zip, numpy and scipy each have theirs
-        raise InputError(f'{path} is not a readable sparse matrix ({type(error).__name__}): it must be written by '
-                         'scipy.sparse.save_npz.') from error
+        with open(path, newline='', encoding='utf-8') as file:
+            ids = [row['id'] for number, row in enumerate(csv.DictReader(file)) if int(row['index']) == number]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise InputError(f'{path} is not readable as a table of the columns index and id ({type(error).__name__}): '
+                         'mend it, or take it away to go by numbers.') from error
+    if len(ids) != size or None in ids:
+        raise InputError(f'{path} names {len(ids)} {side} in order, but the matrices have {size}: mend it, or take it '
+                         'away to go by numbers.')
+    return ids
 
 
 def feature_files(folder):
@@ -173,7 +179,8 @@ def read_features(path, n_items):
                 with archive.open(names[0]) as file:
                     features = np.lib.format.read_array(file, allow_pickle=False)
         else:
-            features = np.load(path, allow_pickle=False)
+            with open(path, 'rb') as file:
+                features = np.load(file, allow_pickle=False)
     except InputError:
         raise
     except OSError as error:

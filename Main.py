@@ -21,6 +21,7 @@ from Params import parse
 from Utils.Device import choose_device, keep_freed_memory, set_precision
 from Utils.Errors import InputError
 from Utils.Metrics import NAMES, evaluate
+from Utils.Recommend import check_target, recommend, run_settings
 from Utils.Results import Best, RunFolder, run_config
 from Utils.TimeLogger import Stopwatch, log, progress, show_loss
 
@@ -145,6 +146,8 @@ def run(settings):
     out.write_arrays('per_user.npz', best.per_user())
     out.write_json('result.json', result)
     log_protocols(summary, popularity, settings.topk)
+    if settings.recommend:
+        recommend(out.path, settings, device)
     return result
 
 
@@ -152,7 +155,14 @@ def main(argv=None):
     """Run the command line; 0, or 2 after one sentence on what the user can put right."""
     keep_freed_memory()
     try:
-        run(parse(argv))
+        settings = parse(argv)
+        if settings.recommend:
+            check_target(settings.recommend)
+        if settings.load is None:
+            run(settings)
+        else:
+            settings = parse(argv, run_settings(settings.load))
+            recommend(settings.load, settings, choose_device(settings.device, settings.gpu))
     except InputError as error:
         return fail(error)
     except BrokenPipeError:  # whoever read our output has gone

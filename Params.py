@@ -85,6 +85,10 @@ def build_parser():
                      help='modalities to use, in this order; default: all the data set has')
     run.add_argument('--model', default='mdmns', help='model to train')
     run.add_argument('--out', default=None, help="the run's folder; default: results/<data>/<model>-seed<seed>")
+    run.add_argument('--recommend', default=None, metavar='FILE',
+                     help="write each user's best items: a TREC run file if FILE ends in .trec, else CSV")
+    run.add_argument('--load', default=None, metavar='RUN',
+                     help='with --recommend: take the embeddings of this run folder, train nothing')
     run.add_argument('--seed', type=number(int, 0, 2**63 - 1), default=421, help='seed of everything random')
     run.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N; auto takes CUDA where there is one')
     run.add_argument('--gpu', default='0', help='which CUDA device --device auto takes')
@@ -158,13 +162,20 @@ def check_together(settings):
                          'variance of a diffusion step and must stay below 1: lower one of them')
     if settings.out is not None and not settings.out.strip():
         raise InputError('argument --out: got a blank, expected the folder for the results of the run')
+    if settings.load is not None and settings.recommend is None:
+        raise InputError('--load only serves to write recommendations: give their file with --recommend')
     if not settings.gpu.isdecimal():
         raise InputError(f'argument --gpu: got {settings.gpu!r}, expected the number of one CUDA device, such as 0')
 
 
-def parse(argv=None):
-    """Command line -> frozen settings; InputError if a flag is unknown or out of range."""
-    values = vars(build_parser().parse_args(argv))
+def parse(argv=None, defaults=None):
+    """Command line -> frozen settings; InputError if a flag is unknown or out of range.
+
+    defaults: values by name that stand in for those declared above where the command line says nothing.
+    """
+    parser = build_parser()
+    parser.set_defaults(**defaults or {})
+    values = vars(parser.parse_args(argv))
     if values['modalities'] is not None:
         values['modalities'] = tuple(values['modalities'])
     settings = make_dataclass('Settings', values, frozen=True)(**values)

@@ -3,7 +3,6 @@
 Prints the figures of the paper's Table I for the folder, what a careful reader wants to know of its splits and
 features, and the SHA-256 of every file beside the published ones (checksums.json). Exit code 1 if something is wrong.
 """
-import argparse
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from DataHandler import SPLITS, feature_files, find_folder, interactions, matrix_file, read_features, read_matrix
 from Datasets.folders import sha256
 from Datasets.generate import ensure_generated
+from Params import Parser
 from Utils.Errors import InputError
 
 CHECKSUMS = Path(__file__).resolve().parent / 'checksums.json'
@@ -153,11 +153,11 @@ def check(folder):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='check.py', description=__doc__.split('\n')[0])
+    parser = Parser(prog='check.py', description=__doc__.split('\n')[0], allow_abbrev=False)
     parser.add_argument('name', help='the data set: a folder below --data_dir')
     parser.add_argument('--data_dir', default='Datasets', help='folder that holds the data set folders')
-    arguments = parser.parse_args(argv)
     try:
+        arguments = parser.parse_args(argv)
         ensure_generated(arguments.data_dir, arguments.name)
         report = check(find_folder(Path(arguments.data_dir), arguments.name))
     except (InputError, OSError) as error:

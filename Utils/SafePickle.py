@@ -10,9 +10,9 @@ import pickletools
 from math import prod
 
 import numpy as np
-import scipy.sparse as sp
 
 from Utils.Errors import InputError
+from Utils.SparseArrays import LAYOUTS, checked_matrix
 
 NUMBER_TYPES = ('b1', 'f2', 'f4', 'f8', *(f'{kind}{size}' for kind in 'iu' for size in (1, 2, 4, 8)))
 # A matrix needs fewer than 200 instructions, each array being one, and reads the memo about ten times. More of
@@ -165,42 +165,10 @@ def _matrix(record):
     if not isinstance(state, dict):
         raise InputError(f'an object of type {type(record).__name__}')
     shape = state.get('_shape', state.get('shape'))
-    if (not isinstance(shape, tuple) or len(shape) != 2
-            or any(type(n) is not int or not 0 <= n < 2**31 for n in shape)):
-        raise InputError('a matrix without a usable shape')
-    if record.layout == 'coo':
-        row, col = state.get('coords') or (state.get('row'), state.get('col'))
-        row, col, data = _arrays(row, col, state.get('data'))
-        _check_indices(row, shape[0])
-        _check_indices(col, shape[1])
-        if not len(row) == len(col) == len(data):
-            raise InputError('a matrix whose arrays differ in length')
-        return _coo(row, col, data, shape)
-    indptr, indices, data = _arrays(state.get('indptr'), state.get('indices'), state.get('data'))
-    major, minor = shape if record.layout == 'csr' else shape[::-1]
-    _check_indices(indices, minor)
-    if (indptr.dtype.kind not in 'iu' or len(indptr) != major + 1 or len(indices) != len(data) or indptr[0] != 0
-            or indptr[-1] != len(data) or np.any(indptr[1:] < indptr[:-1])):
-        raise InputError('a matrix whose row pointers do not fit')
-    lines = np.repeat(np.arange(major), np.diff(indptr.astype(np.int64)))
-    row, col = (lines, indices) if record.layout == 'csr' else (indices, lines)
-    return _coo(row, col, data, shape)
-
-
-def _coo(row, col, data, shape):
-    """In types that scipy knows on every machine: the file's may be of another byte order or half precision."""
-    return sp.coo_matrix((data.astype(np.float64), (row.astype(np.int64), col.astype(np.int64))), shape)
-
-
-def _arrays(*records):
-    if not all(isinstance(record, _Array) for record in records):
+    names = LAYOUTS[record.layout]
+    records = [state.get(name) for name in names]
+    if record.layout == 'coo' and state.get('coords'):
+        records = [*state['coords'], state.get('data')]
+    if len(records) != len(names) or not all(isinstance(part, _Array) for part in records):
         raise InputError('a matrix with a part missing')
-    arrays = [record.numpy() for record in records]
-    if any(array.ndim != 1 for array in arrays):
-        raise InputError('a matrix whose parts are not vectors')
-    return arrays
-
-
-def _check_indices(indices, size):
-    if indices.dtype.kind not in 'iu' or (len(indices) and (indices.min() < 0 or indices.max() >= size)):
-        raise InputError('a matrix with indices outside its shape')
+    return checked_matrix(record.layout, shape, [part.numpy() for part in records])

@@ -1,0 +1,215 @@
+"""Raw interactions and features -> a data set folder that the suite reads: python Datasets/prepare.py FILE --name NAME
+
+FILE: CSV or TSV (header, or columns by number), MMRec's .inter (its x_label split is kept) or RecBole's atomic .inter,
+plain or compressed. Written: trnMat.npz, valMat.npz, tstMat.npz, a feature file per modality, users.csv and items.csv
+with the original ids in the order of rows and columns, and dataset.json with the figures, the command and checksums.
+"""
+import csv
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from DataHandler import SPLITS, interactions as as_csr
+from Datasets.check import split_facts, table_one
+from Datasets.folders import new_folder, sha256
+from Datasets.interactions import at_least, k_core, once_each, read_interactions, renumbered, split, whole_numbers
+from Params import Parser, number
+from Utils.Errors import InputError
+from Utils.TimeLogger import log
+
+COLUMN_FLAGS = ('user', 'item', 'rating', 'time')
+
+
+def build_parser():
+    parser = Parser(prog='prepare.py', description=__doc__.split('\n')[0], allow_abbrev=False)
+    parser.add_argument('file', help='the interactions')
+    parser.add_argument('--name', required=True, help='name of the data set: the folder to make below --data_dir')
+    parser.add_argument('--data_dir', default='Datasets', help='folder that holds the data set folders')
+    parser.add_argument('--format', choices=('csv', 'inter', 'atomic'), help='default: told from the first line')
+    for part in COLUMN_FLAGS:
+        parser.add_argument(f'--{part}', metavar='COL', help='column by name, or by number (from 1) without a header')
+    parser.add_argument('--min_rating', type=number(float), metavar='X', help='drop interactions rated lower')
+    parser.add_argument('--kcore', type=number(int, 1), metavar='K',
+                        help='drop users and items with fewer than K interactions, until none is left')
+    parser.add_argument('--split', choices=('random', 'leave-one-out', 'time', 'label'),
+                        help='default: label where there is an x_label, else random')
+    parser.add_argument('--ratio', type=number(float, 0), nargs=3, default=(8, 1, 1),
+                        metavar=('TRAIN', 'VAL', 'TEST'), help='of --split random and time; default 8 1 1')
+    parser.add_argument('--features', nargs='+', default=[], metavar='MODALITY=FILE',
+                        help='.npy: row n is the item with id n, where all ids are whole numbers, else the n-th item '
+                             'to appear in FILE; .npz: arrays ids and features, or one array per item id; .csv or '
+                             '.tsv: an id and its numbers per row, below a header')
+    parser.add_argument('--missing', choices=('mean', 'zero', 'refuse'), default='refuse',
+                        help='items without features; default refuse')
+    parser.add_argument('--seed', type=number(int, 0), default=421, help='of the random split')
+    return parser
+
+
+def read_feature_table(path, item_ids):
+    """A feature file -> (table (n, width), row in it of each item or -1), item_ids being all of the raw file."""
+    try:
+        if path.suffix == '.npy':
+            with open(path, 'rb') as file:  # given the path, numpy leaves a damaged file open
+                table = np.load(file, allow_pickle=False)
+            if whole_numbers(item_ids):
+                rows = np.array([int(name) for name in item_ids])
+                rows = np.where(rows < len(table), rows, -1)
+            elif len(table) != len(item_ids):
+                raise InputError(f'{path} has {len(table)} rows, but {len(item_ids)} items appear in the interactions: '
+                                 'give the features by item id, as .npz or .csv.')
+            else:
+                rows = np.arange(len(item_ids))
+            return table, rows
+        if path.suffix == '.npz':
+            with open(path, 'rb') as file, np.load(file, allow_pickle=False) as archive:
+                if set(archive.files) == {'ids', 'features'}:
+                    ids, table = archive['ids'].astype(str), archive['features']
+                else:
+                    ids, table = archive.files, np.stack([archive[name] for name in archive.files])
+        elif {'.csv', '.tsv'} & set(path.suffixes):
+            frame = pd.read_csv(path, sep='\t' if '.tsv' in path.suffixes else ',', dtype={0: str},
+                                keep_default_na=False, na_values={})
+            ids, table = frame.iloc[:, 0].astype(str), frame.iloc[:, 1:].to_numpy(np.float32)
+        else:
+            raise InputError(f'{path}: features are read from .npy, .npz, .csv and .tsv files.')
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f'{path} cannot be read: {error.strerror or error}.') from error
+    except Exception as error:  # numpy, zip and pandas each have several kinds of failure for a damaged file
+        raise InputError(f'{path} is not a readable table of features ({type(error).__name__}: '
+                         f'{str(error).strip()[:80]}).') from error
+    places = {name: row for row, name in enumerate(ids)}
+    if len(places) < len(ids) or len(ids) != len(table):
+        raise InputError(f'{path} names an item twice, or holds {len(ids)} ids for {len(table)} rows.')
+    return table, np.array([places.get(name, -1) for name in item_ids])
+
+
+def features_of(path, all_ids, kept, missing):
+    """The features (I, width) of the items that are kept, float32; the missing ones are filled as asked."""
+    table, rows = read_feature_table(path, all_ids)
+    if table.ndim != 2 or table.dtype.kind not in 'biuf' or 0 in table.shape:
+        raise InputError(f'{path} holds {table.dtype}, shape {table.shape}; a table of numbers was expected.')
+    rows = rows[kept]
+    lacking = rows < 0
+    features = table[np.where(lacking, 0, rows)].astype(np.float32)
+    if not np.isfinite(features[~lacking]).all():
+        raise InputError(f'{path} has NaN or infinite values: fill or drop them.')
+    if lacking.any():
+        if missing == 'refuse' or lacking.all():
+            raise InputError(f'{path} has no features for {lacking.sum():,} of {len(kept):,} items, the first of them '
+                             f'{all_ids[kept[lacking.argmax()]]}: add them, or choose --missing mean or zero.')
+        features[lacking] = features[~lacking].mean(0) if missing == 'mean' else 0
+    return features, int(lacking.sum())
+
+
+def feature_arguments(given):
+    """The words MODALITY=FILE -> modality: path."""
+    files = {}
+    for word in given:
+        modality, _, path = word.partition('=')
+        if not modality or not path or '.' in modality or '/' in modality or modality in files:
+            raise InputError(f'--features got {word!r}, expected MODALITY=FILE, each modality once, without dots.')
+        files[modality] = Path(path)
+    return files
+
+
+def filtered(data, min_rating, kcore):
+    """The interactions that are left, and how many there were after each step."""
+    steps = {'read': len(data)}
+    if min_rating is not None:
+        data = at_least(data, min_rating)
+        steps[f'rated {min_rating:g} or higher'] = len(data)
+    if len(data):
+        data = once_each(data)
+        steps['user and item once each'] = len(data)
+    if kcore:
+        data = k_core(data, kcore)
+        steps[f'{kcore}-core'] = len(data)
+    return data, steps
+
+
+def matrices(data, parts):
+    """The CSR matrices of TRAIN, VAL and TEST by the name of the split."""
+    shape = len(data.user_ids), len(data.item_ids)
+    chosen = {name: parts == part for part, name in enumerate(SPLITS)}
+    return {name: as_csr(sp.coo_matrix((np.ones(np.count_nonzero(mask), np.float32),
+                                        (data.users[mask], data.items[mask])), shape))
+            for name, mask in chosen.items()}
+
+
+def write(folder, splits, features, data, facts):
+    """The whole folder; facts: what dataset.json says besides the checksums."""
+    with new_folder(folder) as partial:
+        for name, stem in SPLITS.items():
+            sp.save_npz(partial / f'{stem}.npz', splits[name])
+        for modality, table in features.items():
+            np.save(partial / f'{modality}_feat.npy', table)
+        for side, ids in (('users', data.user_ids), ('items', data.item_ids)):
+            with open(partial / f'{side}.csv', 'w', newline='') as file:
+                csv.writer(file).writerows([('index', 'id'), *enumerate(ids)])
+        facts = facts | {'sha256': {path.name: sha256(path) for path in sorted(partial.iterdir())}}
+        (partial / 'dataset.json').write_text(json.dumps(facts, indent=2) + '\n')
+
+
+def prepare(arguments, command):
+    name, source = arguments.name, Path(arguments.file)
+    folder = Path(arguments.data_dir) / name
+    if Path(name).name != name or name in ('', '..'):
+        raise InputError(f'--name got {name!r}, expected the name of one folder.')
+    if folder.exists():
+        raise InputError(f'{folder} is there already: choose another --name, or remove it.')
+    if arguments.ratio[0] == 0:
+        raise InputError(f'--ratio got {arguments.ratio}, expected a positive part for training.')
+    files = feature_arguments(arguments.features)
+    named = {part: getattr(arguments, part) for part in COLUMN_FLAGS if getattr(arguments, part)}
+
+    raw = read_interactions(source, arguments.format, named)
+    data, steps = filtered(raw, arguments.min_rating, arguments.kcore)
+    for step, n in steps.items():
+        log(f'interactions, {step}: {n:,}')
+    if not len(data):
+        raise InputError(f'No interaction of {source} is left: lower --min_rating or --kcore.')
+    data, kept = renumbered(data)
+    how = arguments.split or ('random' if data.labels is None else 'label')
+    splits = matrices(data, split(data, how, arguments.ratio, np.random.default_rng(arguments.seed)))
+    if not splits['train'].nnz:
+        raise InputError('No interaction is left for training: look at --split and --ratio.')
+    features, filled = {}, {}
+    for modality, path in files.items():
+        features[modality], filled[modality] = features_of(path, raw.item_ids, kept, arguments.missing)
+        log(f'modality {modality}: {features[modality].shape[1]} columns'
+            + (f', {filled[modality]:,} items without features: {arguments.missing}' if filled[modality] else ''))
+
+    table = table_one(splits)
+    sources = {'interactions': source, **files}
+    write(folder, splits, features, data, {
+        'name': name, 'command': command, 'split': how, 'seed': arguments.seed, 'interactions': steps,
+        'statistics': table | split_facts(splits), 'items_without_features': filled,
+        'sources': {what: {'file': path.name, 'sha256': sha256(path)} for what, path in sources.items()}})
+    log(f'{folder}: {table["users"]:,} users, {table["items"]:,} items, interactions {table["train"]:,} train / '
+        f'{table["val"]:,} val / {table["test"]:,} test (split: {how})')
+
+
+def main(argv=None):
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        prepare(build_parser().parse_args(argv), shlex.join(['python', 'Datasets/prepare.py', *argv]))
+    except InputError as error:
+        print(f'prepare.py: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f'prepare.py: {error.filename or "a file"} cannot be read or written ({error.strerror}).',
+              file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

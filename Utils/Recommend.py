@@ -1,0 +1,94 @@
+"""Each user's best items as a file: CSV, or a TREC run file that other evaluators read."""
+import csv
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from DataHandler import UserRows, load_dataset, load_ids
+from Utils.Errors import InputError
+from Utils.Metrics import DotScores, rank_items
+from Utils.TimeLogger import log
+
+FROM_RUN = ('data', 'data_dir', 'topk', 'tstBat')  # settings that --load takes from the run unless they are given
+
+
+def run_settings(run):
+    """The settings of FROM_RUN as a run's config.json has them."""
+    path = Path(run) / 'config.json'
+    try:
+        settings = json.loads(path.read_text())['settings']
+        return {name: settings[name] for name in FROM_RUN}
+    except OSError as error:
+        raise InputError(f'{path} cannot be read ({error.strerror}): --load expects the folder of a run.') from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a run's config.json: it is damaged, or of another program.") from error
+
+
+def check_target(path):
+    """To be called before the work: whether the recommendations can be written there."""
+    folder = Path(path).parent
+    if not folder.is_dir() or Path(path).is_dir():
+        raise InputError(f'--recommend {path}: expected a file in a folder that is there.')
+
+
+def load_scores(run, device):
+    """The scoring function that a run saved."""
+    path = Path(run) / 'embeddings.npz'
+    try:
+        with open(path, 'rb') as file, np.load(file, allow_pickle=False) as arrays:
+            names = [name.removesuffix('_users') for name in arrays.files if name.endswith('_users')]
+            return DotScores({name: tuple(torch.as_tensor(arrays[f'{name}_{side}'], device=device)
+                                          for side in ('users', 'items')) for name in names})
+    except FileNotFoundError as error:
+        raise InputError(f'{path} is not there: the run saved no embeddings, or they were not kept with it. '
+                         'Train again.') from error
+    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f'{path} is not a readable file of embeddings ({type(error).__name__}): train '
+                         'again.') from error
+
+
+def recommend(run, settings, device):
+    """Write every user's `topk` items that are not in her training data, best first, to `settings.recommend`."""
+    dataset = load_dataset(settings.data_dir, settings.data, modalities=())
+    score = load_scores(run, device)
+    if (len(score.users), len(score.items)) != dataset.train.shape:
+        raise InputError(f'The run {run} has {len(score.users):,} users and {len(score.items):,} items, but '
+                         f'{dataset.name} has {dataset.n_users:,} and {dataset.n_items:,}: give the data set it was '
+                         'trained on with --data and --data_dir.')
+    user_ids, item_ids = (load_ids(Path(settings.data_dir) / settings.data, side, size)
+                          for side, size in zip(('users', 'items'), dataset.train.shape, strict=True))
+    path = Path(settings.recommend)
+    trec = path.suffix == '.trec'
+    if trec and any(any(map(str.isspace, name)) for ids in (user_ids, item_ids) for name in ids):
+        raise InputError(f'{dataset.name} has ids with spaces in them, which a TREC file cannot hold: write a .csv.')
+    partial = path.with_name(f'.{path.name}.partial')
+    try:
+        with open(partial, 'w', newline='') as file:
+            writer = csv.writer(file, delimiter=' ' if trec else ',', lineterminator='\n')
+            if not trec:
+                writer.writerow(('user', 'rank', 'item', 'score'))
+            for user, rank, item, value in ranked(score, dataset, settings, device):
+                names = user_ids[user], item_ids[item]
+                writer.writerow((names[0], 'Q0', names[1], rank, value, 'MDMNS') if trec
+                                else (names[0], rank, names[1], value))
+        partial.replace(path)
+        log(f'recommendations of {settings.topk} items for {dataset.n_users:,} users in {path}')
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@torch.no_grad()
+def ranked(score, dataset, settings, device):
+    """(user, rank from 1, item, score) of each recommendation, by user and rank."""
+    train = UserRows(dataset.train, device)
+    k = min(settings.topk, dataset.n_items)
+    for users in torch.arange(dataset.n_users, device=device).split(settings.tstBat):
+        scores = score(users)
+        top = rank_items(scores, train.batch(users).positions, k)
+        values = scores.gather(1, top.clamp(min=0))
+        for user, items, row in zip(users.tolist(), top.tolist(), values.tolist(), strict=True):
+            yield from ((user, rank, item, f'{value:.9g}')
+                        for rank, (item, value) in enumerate(zip(items, row, strict=True), 1) if item >= 0)
