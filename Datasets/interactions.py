@@ -50,11 +50,15 @@ def read_interactions(path, layout=None, named=None):
         header, separator = _header(path)
         columns, has_header = _columns(path, header, layout, named or {})
         return _read(path, separator, columns, has_header)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f'{path} cannot be read: {error.strerror or error}.') from error
+    except pd.errors.EmptyDataError as error:
+        raise InputError(f'{path} holds no interaction.') from error
     except UnicodeDecodeError as error:
         raise InputError(f'{path} is not a text file in UTF-8: convert it.') from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, EOFError, ValueError) as error:
+    except (pd.errors.ParserError, EOFError, ValueError) as error:
         raise InputError(f'{path} cannot be read as a table: {str(error).strip()}') from error
 
 
@@ -76,7 +80,7 @@ def _columns(path, header, layout, named):
         header = [cell.partition(':')[0] for cell in header]
     if layout == 'inter' and 'x_label' not in header:
         raise InputError(f'{path} has no column x_label, which MMRec files have: leave out --format or use csv.')
-    numbers = [name.isdecimal() and name not in header for name in named.values()]
+    numbers = [name.isdecimal() for name in named.values()]
     if any(numbers):
         if not all(numbers) or not {'user', 'item'} <= set(named):
             raise InputError('Columns are given by number where the file has no header: then --user and --item must '
