@@ -43,20 +43,25 @@ def build_parser():
                         metavar=('TRAIN', 'VAL', 'TEST'), help='of --split random and time; default 8 1 1')
     parser.add_argument('--features', nargs='+', default=[], metavar='MODALITY=FILE',
                         help='.npy: row n is the item with id n, where all ids are whole numbers, else the n-th item '
-                             'to appear in FILE; .npz: arrays ids and features, or one array per item id; .csv or '
-                             '.tsv: an id and its numbers per row, below a header')
+                             'to appear in FILE; .npz: arrays ids and features, or one array per item id; a '
+                             'folder: one .npy per item, named by its id; .csv or .tsv: an id and its numbers per '
+                             'row, below a header')
     parser.add_argument('--missing', choices=('mean', 'zero', 'refuse'), default='refuse',
                         help='items without features; default refuse')
     parser.add_argument('--seed', type=number(int, 0), default=421, help='of the random split')
     return parser
 
 
+def load_array(path):
+    with open(path, 'rb') as file:  # given the path, numpy leaves a damaged file open
+        return np.load(file, allow_pickle=False)
+
+
 def read_feature_table(path, item_ids):
     """A feature file -> (table (n, width), row in it of each item or -1), item_ids being all of the raw file."""
     try:
         if path.suffix == '.npy':
-            with open(path, 'rb') as file:  # given the path, numpy leaves a damaged file open
-                table = np.load(file, allow_pickle=False)
+            table = load_array(path)
             if whole_numbers(item_ids):
                 rows = np.array([int(name) for name in item_ids])
                 rows = np.where(rows < len(table), rows, -1)
@@ -66,7 +71,10 @@ def read_feature_table(path, item_ids):
             else:
                 rows = np.arange(len(item_ids))
             return table, rows
-        if path.suffix == '.npz':
+        if path.is_dir():
+            files = sorted(path.glob('*.npy'))
+            ids, table = [file.stem for file in files], np.stack([load_array(file).reshape(-1) for file in files])
+        elif path.suffix == '.npz':
             with open(path, 'rb') as file, np.load(file, allow_pickle=False) as archive:
                 if set(archive.files) == {'ids', 'features'}:
                     ids, table = archive['ids'].astype(str), archive['features']
@@ -77,7 +85,7 @@ def read_feature_table(path, item_ids):
                                 keep_default_na=False, na_values={})
             ids, table = frame.iloc[:, 0].astype(str), frame.iloc[:, 1:].to_numpy(np.float32)
         else:
-            raise InputError(f'{path}: features are read from .npy, .npz, .csv and .tsv files.')
+            raise InputError(f'{path}: features are read from .npy, .npz, .csv and .tsv files, and from folders.')
     except InputError:
         raise
     except OSError as error:
@@ -192,7 +200,8 @@ def prepare(arguments, command):
     write(folder, splits, features, data, {
         'name': name, 'command': command, 'split': how, 'seed': arguments.seed, 'interactions': steps,
         'statistics': table | split_facts(splits), 'items_without_features': filled,
-        'sources': {what: {'file': path.name, 'sha256': sha256(path)} for what, path in sources.items()}})
+        'sources': {what: {'file': path.name, **({} if path.is_dir() else {'sha256': sha256(path)})}
+                    for what, path in sources.items()}})
     log(f'{folder}: {table["users"]:,} users, {table["items"]:,} items, interactions {table["train"]:,} train / '
         f'{table["val"]:,} val / {table["test"]:,} test (split: {how})')
 

@@ -116,12 +116,15 @@ def run_config(settings, dataset, device):
 
 
 def git_revision():
-    """The revision of the code, `-dirty` after it where tracked files differ; None where it is no git checkout."""
+    """The revision of the code, `-dirty` after it where tracked files other than results differ; None where it is no
+    git checkout."""
+    def git(*words):
+        return subprocess.run(['git', *words], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
+
     if not (REPOSITORY / '.git').exists():
         return None
     try:
-        done = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*'],
-                              cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        changed = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!results', ':!figures')
+        return git('rev-parse', 'HEAD') + ('-dirty' if changed else '')
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()

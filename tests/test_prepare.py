@@ -155,7 +155,7 @@ def test_dates_are_times(tmp_path):
     assert data.times[0] > data.times[1]
 
 
-@pytest.mark.parametrize('kind', ['ids and features', 'one array per id', 'csv', 'npy'])
+@pytest.mark.parametrize('kind', ['ids and features', 'one array per id', 'folder', 'csv', 'npy'])
 @pytest.mark.parametrize('missing', ['mean', 'zero', 'refuse'])
 def test_features_find_their_items(raw, tmp_path, rng, capsys, kind, missing):
     path = write_csv(tmp_path / 'a.csv', raw)
@@ -170,6 +170,10 @@ def test_features_find_their_items(raw, tmp_path, rng, capsys, kind, missing):
     elif kind == 'npy':
         del vectors['never bought']
         np.save(file := tmp_path / 'f.npy', np.stack([vectors[name] for name in seen]))
+    elif kind == 'folder':
+        (file := tmp_path / 'vectors').mkdir()
+        for name in names:
+            np.save(file / f'{name}.npy', vectors[name][None])
     elif kind == 'one array per id':
         np.savez(file := tmp_path / 'f.npz', **{name: vectors[name] for name in names})
     else:
