@@ -119,7 +119,8 @@ def git_revision():
     """The revision of the code, `-dirty` after it where tracked files other than results differ; None where it is no
     git checkout."""
     def git(*words):
-        return subprocess.run(['git', *words], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(['git', *words], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
 
     if not (REPOSITORY / '.git').exists():
         return None

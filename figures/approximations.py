@@ -1,7 +1,7 @@
 """What --cl_sample and --precision bf16 change, beside the exact runs: python figures/approximations.py
 
-Reads metrics.csv of the runs in results/tiktok (image and audio, d = 64); writes cl_sample.csv, cl_sample.md, precision.csv
-and precision.md, and the README's tables of these names.
+Reads metrics.csv of the runs in results/tiktok (image and audio, d = 64); writes cl_sample.csv, cl_sample.md,
+precision.csv and precision.md, and the README's tables of these names.
 """
 import sys
 from pathlib import Path

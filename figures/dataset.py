@@ -1,0 +1,83 @@
+"""Table I: the data sets as they are, beside the published figures: python figures/dataset.py [--data_dir DIR]
+
+Writes dataset.csv and dataset.md (and the README's table), and dataset.png: how interactions spread over users and
+items. A data set without a folder is left out; README says where the files come from.
+"""
+import argparse
+import csv
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from DataHandler import SPLITS, load_dataset
+from Datasets.check import split_facts, table_one
+from Utils.Tables import FIGURES, write_csv, write_markdown
+
+COLOURS = ('#0072B2', '#D55E00', '#009E73')  # told apart by colour-blind eyes
+
+
+def explained(published, counts):
+    """Which of the splits add up to the published number of interactions."""
+    for size in range(1, len(SPLITS) + 1):
+        for names in combinations(SPLITS, size):
+            if sum(counts[name] for name in names) == published:
+                return ' + '.join(names)
+    return 'no sum of the splits'
+
+
+def rows_of(published, data):
+    splits = {name: getattr(data, name) for name in SPLITS}
+    table, facts = table_one(splits), split_facts(splits)
+    return {
+        'data set': published['dataset'],
+        'users (published)': f'{table["users"]:,} ({int(published["users"]):,})',
+        'items (published)': f'{table["items"]:,} ({int(published["items"]):,})',
+        **{name: f'{table[name]:,}' for name in SPLITS},
+        'together': f'{table["together"]:,}',
+        'published interactions': f'{int(published["interactions"]):,}',
+        'which are': explained(int(published['interactions']), table),
+        'sparsity % (published)': f'{table["sparsity_percent"]} ({published["sparsity_percent"]})',
+        'most test items of a user': facts['most_test_items_of_a_user'],
+        'test interactions with items unseen in training':
+            f'{100 * facts["test_interactions_with_unseen_items"] / table["test"]:.1f} %',
+        'modalities here (published)': f'{", ".join(data.modalities) or "none"} ({published["modalities"]})'}
+
+
+def draw(found):
+    figure, panels = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True)
+    for panel, axis, of in zip(panels, (1, 0), ('user', 'item'), strict=True):
+        for colour, (name, data) in zip(COLOURS, found.items(), strict=False):
+            counts = np.sort(np.asarray(data.train.sum(axis)).ravel())[::-1]
+            panel.loglog(np.arange(1, len(counts) + 1), np.maximum(counts, 0.5), color=colour, label=name)
+        panel.set(xlabel=f'{of}s, the busiest first')
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel('training interactions')
+    panels[0].legend()
+    figure.tight_layout()
+    figure.savefig(FIGURES / 'dataset.png', dpi=150, facecolor='white')
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog='dataset.py', description=__doc__.split('\n')[0])
+    parser.add_argument('--data_dir', default='Datasets', help='folder that holds the data set folders')
+    data_dir = Path(parser.parse_args(argv).data_dir)
+    with open(FIGURES / 'published_table1.csv', newline='') as file:
+        published = [row for row in csv.DictReader(file) if (data_dir / row['folder']).is_dir()]
+    if not published:
+        print(f'figures/dataset.py: {data_dir} holds none of the published data sets: Datasets/README.md says where '
+              'they come from; give their folder with --data_dir.', file=sys.stderr)
+        return 2
+    found = {row['dataset']: load_dataset(data_dir, row['folder']) for row in published}
+    table = [rows_of(row, found[row['dataset']]) for row in published]
+    write_csv(FIGURES / 'dataset.csv', table)
+    print(write_markdown('dataset', table))
+    draw(found)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
