@@ -130,7 +130,7 @@ def load_ids(folder, side, size):
     if not path.is_file():
         return [str(number) for number in range(size)]
     try:
-        with open(path, newline='', encoding='utf-8') as file:
+        with open(path, newline='', encoding='utf-8-sig') as file:
             ids = [row['id'] for number, row in enumerate(csv.DictReader(file)) if int(row['index']) == number]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise InputError(f'{path} is not readable as a table of the columns index and id ({type(error).__name__}): '

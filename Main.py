@@ -9,7 +9,6 @@ The loop knows four things of a model (see MDMNS in Model.py), so that another o
     loop_parameters()               the parameters that the loop's Adam trains
 """
 import math
-import os
 import sys
 
 import torch
@@ -18,6 +17,7 @@ from DataHandler import NegativeSampler, UserRows, load_dataset
 from Datasets.generate import ensure_generated
 from Model import MDMNS
 from Params import parse
+from Utils.Command import run_command
 from Utils.Device import choose_device, keep_freed_memory, set_precision
 from Utils.Errors import InputError
 from Utils.Metrics import NAMES, evaluate
@@ -146,43 +146,26 @@ def run(settings):
     out.write_arrays('per_user.npz', best.per_user())
     out.write_json('result.json', result)
     log_protocols(summary, popularity, settings.topk)
-    if settings.recommend:
+    if settings.recommend is not None:
         recommend(out.path, settings, device)
     return result
 
 
+def start(argv):
+    settings = parse(argv)
+    if settings.recommend is not None:
+        check_target(settings.recommend)
+    if settings.load is None:
+        run(settings)
+    else:
+        settings = parse(argv, run_settings(settings.load))
+        recommend(settings.load, settings, choose_device(settings.device, settings.gpu))
+
+
 def main(argv=None):
-    """Run the command line; 0, or 2 after one sentence on what the user can put right."""
+    """Run the command line; its exit code."""
     keep_freed_memory()
-    try:
-        settings = parse(argv)
-        if settings.recommend:
-            check_target(settings.recommend)
-        if settings.load is None:
-            run(settings)
-        else:
-            settings = parse(argv, run_settings(settings.load))
-            recommend(settings.load, settings, choose_device(settings.device, settings.gpu))
-    except InputError as error:
-        return fail(error)
-    except BrokenPipeError:  # whoever read our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except OSError as error:
-        return fail(f'{error.filename or "a file"} cannot be read or written ({error.strerror}).')
-    except KeyboardInterrupt:
-        print('\nMain.py: stopped', file=sys.stderr)
-        return 130
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "can't allocate memory" not in str(error):
-            raise
-        return fail('There is not enough memory: lower --batch, --tstBat, --nce_chunk, --latdim or --dims.')
-    return 0
-
-
-def fail(message):
-    print(f'Main.py: {message}', file=sys.stderr)
-    return 2
+    return run_command('Main.py', lambda: start(argv), 'lower --batch, --tstBat, --nce_chunk, --latdim or --dims')
 
 
 if __name__ == '__main__':

@@ -21,7 +21,7 @@ def number(kind, low=None, high=None, above=None):
             value = kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f'got {text!r}, expected {name}') from None
-        for fits, bound in ((math.isfinite(value), 'that is finite'),
+        for fits, bound in ((kind is int or math.isfinite(value), 'that is finite'),
                             (low is None or value >= low, f'of at least {low}'),
                             (above is None or value > above, f'above {above}'),
                             (high is None or value <= high, f'of at most {high}')):
@@ -160,8 +160,10 @@ def check_together(settings):
     if settings.noise_scale * settings.noise_max >= 1:
         raise InputError(f'--noise_scale {settings.noise_scale} times --noise_max {settings.noise_max} is the largest '
                          'variance of a diffusion step and must stay below 1: lower one of them')
-    if settings.out is not None and not settings.out.strip():
-        raise InputError('argument --out: got a blank, expected the folder for the results of the run')
+    for flag, expected in (('out', 'the folder for the results of the run'), ('recommend', 'a file'),
+                           ('load', 'the folder of a run')):
+        if getattr(settings, flag) is not None and not getattr(settings, flag).strip():
+            raise InputError(f'argument --{flag}: got a blank, expected {expected}')
     if settings.load is not None and settings.recommend is None:
         raise InputError('--load only serves to write recommendations: give their file with --recommend')
     if not settings.gpu.isdecimal():

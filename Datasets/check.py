@@ -11,11 +11,22 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from DataHandler import SPLITS, feature_files, find_folder, interactions, matrix_file, read_features, read_matrix
+from DataHandler import (
+    SPLITS,
+    feature_files,
+    find_folder,
+    interactions,
+    load_ids,
+    matrix_file,
+    read_features,
+    read_matrix,
+)
 from Datasets.folders import sha256
 from Datasets.generate import ensure_generated
 from Params import Parser
+from Utils.Command import run_command
 from Utils.Errors import InputError
+from Utils.Utils import FUSED
 
 CHECKSUMS = Path(__file__).resolve().parent / 'checksums.json'
 
@@ -120,7 +131,11 @@ def report_features(report, files, n_items):
 
 def report_checksums(report, paths, published):
     for path in sorted(paths):
-        digest, known = sha256(path), published.get(path.name)
+        try:
+            digest, known = sha256(path), published.get(path.name)
+        except OSError as error:
+            report.error(f'{path.name} cannot be read: {error.strerror}')
+            continue
         if known and known != digest:
             report.error(f'{digest}  {path.name}: differs from the published file ({known})')
         else:
@@ -129,13 +144,11 @@ def report_checksums(report, paths, published):
 
 def check(folder):
     """Everything told of a folder, as a Report."""
-    report, raw, paths = Report(), {}, []
+    report, raw = Report(), {}
     report.say(f'{folder}')
     for split, stem in SPLITS.items():
         try:
-            path = matrix_file(folder, stem)
-            paths.append(path)
-            raw[split] = read_matrix(path)
+            raw[split] = read_matrix(matrix_file(folder, stem))
         except InputError as error:
             report.error(str(error))
     report_splits(report, raw)
@@ -146,25 +159,32 @@ def check(folder):
         files = {}
     if raw:
         report_features(report, files, next(iter(raw.values())).shape[1])
-    report_checksums(report, [*paths, *(path for path in files.values() if path.is_file())],
+        for side, size in zip(('users', 'items'), next(iter(raw.values())).shape, strict=True):
+            try:
+                load_ids(folder, side, size)
+            except InputError as error:
+                report.error(str(error))
+    if FUSED in files:
+        report.error(f'a modality cannot be called {FUSED}: rename its file')
+    report_checksums(report, [path for path in folder.iterdir() if path.is_file()],
                      json.loads(CHECKSUMS.read_text()).get(folder.name, {}))
     report.say(f'{report.wrong} wrong' if report.wrong else 'nothing wrong')
     return report
 
 
-def main(argv=None):
+def start(argv):
     parser = Parser(prog='check.py', description=__doc__.split('\n')[0], allow_abbrev=False)
     parser.add_argument('name', help='the data set: a folder below --data_dir')
     parser.add_argument('--data_dir', default='Datasets', help='folder that holds the data set folders')
-    try:
-        arguments = parser.parse_args(argv)
-        ensure_generated(arguments.data_dir, arguments.name)
-        report = check(find_folder(Path(arguments.data_dir), arguments.name))
-    except (InputError, OSError) as error:
-        print(f'check.py: {error}', file=sys.stderr)
-        return 2
+    arguments = parser.parse_args(argv)
+    ensure_generated(arguments.data_dir, arguments.name)
+    report = check(find_folder(Path(arguments.data_dir), arguments.name))
     print('\n'.join(report.lines))
     return 1 if report.wrong else 0
+
+
+def main(argv=None):
+    return run_command('check.py', lambda: start(argv))
 
 
 if __name__ == '__main__':

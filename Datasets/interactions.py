@@ -1,5 +1,7 @@
 """Raw interactions: read from CSV, MMRec or RecBole files, filtered, and split into training, validation and test."""
+import csv
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ KNOWN_COLUMNS = {  # the names that each part goes by, tried in this order
     'rating': ('rating', 'overall', 'stars', 'score'),
     'time': ('timestamp', 'time', 'unixreviewtime', 'date', 'datetime'),
     'label': ('x_label',)}
+UNWANTED = 'none'  # in the place of a column's name: the part is not read
 TRAIN, VAL, TEST = range(3)
 
 
@@ -58,18 +61,23 @@ def read_interactions(path, layout=None, named=None):
         raise InputError(f'{path} holds no interaction.') from error
     except UnicodeDecodeError as error:
         raise InputError(f'{path} is not a text file in UTF-8: convert it.') from error
-    except (pd.errors.ParserError, EOFError, ValueError) as error:
-        raise InputError(f'{path} cannot be read as a table: {str(error).strip()}') from error
+    except MemoryError:
+        raise
+    except Exception as error:  # pandas and every kind of compression have their own failures for a damaged file
+        raise InputError(f'{path} cannot be read as a table: {str(error).strip()[:200]}') from error
 
 
 def _header(path):
+    if not Path(path).is_file():
+        raise InputError(f'{path} is no file: a pipe cannot be read twice, so save its content first.' if
+                         Path(path).exists() else f'{path} is not there.')
     from pandas.io.common import get_handle  # which opens what pandas.read_csv opens, compressed files too
     with get_handle(path, 'r', compression='infer', encoding='utf-8') as opened:
         line = opened.handle.readline().strip('\r\n\ufeff')
     if not line:
         raise InputError(f'{path} is empty or begins with an empty line: a header or a first row was expected.')
-    separator = max('\t,;|', key=line.count)
-    return [cell.strip(' "') for cell in line.split(separator)], separator
+    separator = '\t' if '\t' in line else max(',;|', key=line.count)
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))], separator
 
 
 def _columns(path, header, layout, named):
@@ -80,6 +88,8 @@ def _columns(path, header, layout, named):
         header = [cell.partition(':')[0] for cell in header]
     if layout == 'inter' and 'x_label' not in header:
         raise InputError(f'{path} has no column x_label, which MMRec files have: leave out --format or use csv.')
+    unwanted = [part for part, name in named.items() if name == UNWANTED]
+    named = {part: name for part, name in named.items() if name != UNWANTED}
     numbers = [name.isdecimal() for name in named.values()]
     if any(numbers):
         if not all(numbers) or not {'user', 'item'} <= set(named):
@@ -88,6 +98,8 @@ def _columns(path, header, layout, named):
         columns = {part: int(name) - 1 for part, name in named.items()}
         if not all(0 <= column < len(header) for column in columns.values()):
             raise InputError(f'{path} has {len(header)} columns: they are numbered from 1 to {len(header)}.')
+        if header[columns['user']].lower() in KNOWN_COLUMNS['user']:
+            raise InputError(f'{path} has a header ({", ".join(header)}): give the columns by name.')
         return columns, False
     columns = {}
     lower = [cell.lower() for cell in header]
@@ -96,7 +108,7 @@ def _columns(path, header, layout, named):
             if named[part] not in header:
                 raise InputError(f'{path} has no column {named[part]!r}; its columns: {", ".join(header)}.')
             columns[part] = header.index(named[part])
-        else:
+        elif part not in unwanted:
             found = [lower.index(name) for name in candidates if name in lower]
             if found:
                 columns[part] = found[0]
@@ -128,7 +140,7 @@ def _read(path, separator, columns, has_header):
     reader = pd.read_csv(path, sep=separator, header=None, skiprows=int(has_header), usecols=list(columns.values()),
                          dtype={columns[part]: str for part in ('user', 'item')}, keep_default_na=False,
                          na_values={columns[part]: [''] for part in columns if part not in tables},
-                         chunksize=CHUNK, encoding='utf-8', low_memory=False)
+                         skipinitialspace=True, chunksize=CHUNK, encoding='utf-8', low_memory=False)
     rows = int(has_header)
     with reader:
         for chunk in reader:
@@ -147,15 +159,16 @@ def _read(path, separator, columns, has_header):
 
 
 def _numbers(path, part, values):
-    if values.dtype.kind in 'biuf':
-        return values.to_numpy(np.float64)
-    if part == 'time':
-        times = pd.to_datetime(values, utc=True, errors='coerce', format='ISO8601')
-        if times.notna().all():
-            return times.astype('int64').to_numpy(np.float64)
-    example = next(value for value in values if pd.isna(pd.to_numeric(value, errors='coerce')))
-    raise InputError(f'{path}: the {part} {str(example)[:40]!r} is not a number'
-                     + (' or a date like 2024-03-01 12:00:00.' if part == 'time' else '.'))
+    numbers = pd.to_numeric(values, errors='coerce')
+    if part == 'time' and numbers.isna().all():  # dates: seconds since 1970
+        numbers = pd.to_datetime(values, utc=True, errors='coerce', format='ISO8601')
+        wrong, expected = numbers.isna().to_numpy(), 'a number or a date like 2024-03-01 12:00:00'
+        numbers = numbers.dt.as_unit('us').astype('int64') / 1e6
+    else:
+        wrong, expected = numbers.isna().to_numpy(), 'a number' + (' or a date' if part == 'time' else '')
+    if wrong.any():
+        raise InputError(f'{path}: the {part} {str(values.iloc[wrong.argmax()])[:40]!r} is not {expected}.')
+    return numbers.to_numpy(np.float64)
 
 
 def at_least(data, rating):

@@ -18,10 +18,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from DataHandler import SPLITS, interactions as as_csr
 from Datasets.check import split_facts, table_one
 from Datasets.folders import new_folder, sha256
-from Datasets.interactions import at_least, k_core, once_each, read_interactions, renumbered, split, whole_numbers
+from Datasets.interactions import (
+    UNWANTED,
+    at_least,
+    k_core,
+    once_each,
+    read_interactions,
+    renumbered,
+    split,
+    whole_numbers,
+)
 from Params import Parser, number
+from Utils.Command import run_command
 from Utils.Errors import InputError
 from Utils.TimeLogger import log
+from Utils.Utils import FUSED
 
 COLUMN_FLAGS = ('user', 'item', 'rating', 'time')
 
@@ -33,7 +44,8 @@ def build_parser():
     parser.add_argument('--data_dir', default='Datasets', help='folder that holds the data set folders')
     parser.add_argument('--format', choices=('csv', 'inter', 'atomic'), help='default: told from the first line')
     for part in COLUMN_FLAGS:
-        parser.add_argument(f'--{part}', metavar='COL', help='column by name, or by number (from 1) without a header')
+        parser.add_argument(f'--{part}', metavar='COL',
+                            help='column by name, or by number (from 1) without a header; none: do not read it')
     parser.add_argument('--min_rating', type=number(float), metavar='X', help='drop interactions rated lower')
     parser.add_argument('--kcore', type=number(int, 1), metavar='K',
                         help='drop users and items with fewer than K interactions, until none is left')
@@ -60,30 +72,21 @@ def load_array(path):
 def read_feature_table(path, item_ids):
     """A feature file -> (table (n, width), row in it of each item or -1), item_ids being all of the raw file."""
     try:
-        if path.suffix == '.npy':
-            table = load_array(path)
-            if whole_numbers(item_ids):
-                rows = np.array([int(name) for name in item_ids])
-                rows = np.where(rows < len(table), rows, -1)
-            elif len(table) != len(item_ids):
-                raise InputError(f'{path} has {len(table)} rows, but {len(item_ids)} items appear in the interactions: '
-                                 'give the features by item id, as .npz or .csv.')
-            else:
-                rows = np.arange(len(item_ids))
-            return table, rows
         if path.is_dir():
             files = sorted(path.glob('*.npy'))
             ids, table = [file.stem for file in files], np.stack([load_array(file).reshape(-1) for file in files])
+        elif path.suffix == '.npy':
+            ids, table = None, load_array(path)
         elif path.suffix == '.npz':
             with open(path, 'rb') as file, np.load(file, allow_pickle=False) as archive:
                 if set(archive.files) == {'ids', 'features'}:
-                    ids, table = archive['ids'].astype(str), archive['features']
+                    ids, table = archive['ids'].astype(str).reshape(-1).tolist(), archive['features']
                 else:
                     ids, table = archive.files, np.stack([archive[name] for name in archive.files])
         elif {'.csv', '.tsv'} & set(path.suffixes):
-            frame = pd.read_csv(path, sep='\t' if '.tsv' in path.suffixes else ',', dtype={0: str},
+            frame = pd.read_csv(path, sep='\t' if '.tsv' in path.suffixes else ',', dtype={0: str}, index_col=False,
                                 keep_default_na=False, na_values={})
-            ids, table = frame.iloc[:, 0].astype(str), frame.iloc[:, 1:].to_numpy(np.float32)
+            ids, table = frame.iloc[:, 0].astype(str).tolist(), frame.iloc[:, 1:].to_numpy(np.float64)
         else:
             raise InputError(f'{path}: features are read from .npy, .npz, .csv and .tsv files, and from folders.')
     except InputError:
@@ -93,27 +96,48 @@ def read_feature_table(path, item_ids):
     except Exception as error:  # numpy, zip and pandas each have several kinds of failure for a damaged file
         raise InputError(f'{path} is not a readable table of features ({type(error).__name__}: '
                          f'{str(error).strip()[:80]}).') from error
+    if not isinstance(table, np.ndarray) or table.ndim != 2 or table.dtype.kind not in 'biuf' or 0 in table.shape:
+        got = f'{table.dtype}, shape {table.shape}' if isinstance(table, np.ndarray) else 'an archive'
+        raise InputError(f'{path} holds {got}; a table of numbers, items x width, was expected.')
+    return table, rows_in_order(path, table, item_ids) if ids is None else rows_by_id(path, table, ids, item_ids)
+
+
+def rows_by_id(path, table, ids, item_ids):
     places = {name: row for row, name in enumerate(ids)}
     if len(places) < len(ids) or len(ids) != len(table):
         raise InputError(f'{path} names an item twice, or holds {len(ids)} ids for {len(table)} rows.')
-    return table, np.array([places.get(name, -1) for name in item_ids])
+    return np.array([places.get(name, -1) for name in item_ids])
+
+
+def rows_in_order(path, table, item_ids):
+    if whole_numbers(item_ids):
+        rows = np.array([int(name) for name in item_ids])
+        if rows.min() == 1 and rows.max() == len(table):
+            raise InputError(f'{path} has {len(table)} rows and the items have the ids 1 to {len(table)}, but row n is '
+                             'the item with id n, from 0: give the features by item id, as .npz or .csv.')
+        log(f'{path}: row n is the item with the id n')
+        return np.where(rows < len(table), rows, -1)
+    if len(table) != len(item_ids):
+        raise InputError(f'{path} has {len(table)} rows, but {len(item_ids)} items appear in the interactions: '
+                         'give the features by item id, as .npz or .csv.')
+    log(f'{path}: row n is the n-th item to appear in the interactions')
+    return np.arange(len(item_ids))
 
 
 def features_of(path, all_ids, kept, missing):
     """The features (I, width) of the items that are kept, float32; the missing ones are filled as asked."""
     table, rows = read_feature_table(path, all_ids)
-    if table.ndim != 2 or table.dtype.kind not in 'biuf' or 0 in table.shape:
-        raise InputError(f'{path} holds {table.dtype}, shape {table.shape}; a table of numbers was expected.')
     rows = rows[kept]
     lacking = rows < 0
-    features = table[np.where(lacking, 0, rows)].astype(np.float32)
+    with np.errstate(over='ignore'):  # values beyond float32 become infinite and are told of
+        features = table[np.where(lacking, 0, rows)].astype(np.float32)
     if not np.isfinite(features[~lacking]).all():
-        raise InputError(f'{path} has NaN or infinite values: fill or drop them.')
+        raise InputError(f'{path} has NaN or infinite values, or values beyond float32: fill or drop them.')
     if lacking.any():
         if missing == 'refuse' or lacking.all():
             raise InputError(f'{path} has no features for {lacking.sum():,} of {len(kept):,} items, the first of them '
                              f'{all_ids[kept[lacking.argmax()]]}: add them, or choose --missing mean or zero.')
-        features[lacking] = features[~lacking].mean(0) if missing == 'mean' else 0
+        features[lacking] = features[~lacking].mean(0, dtype=np.float64) if missing == 'mean' else 0
     return features, int(lacking.sum())
 
 
@@ -122,8 +146,9 @@ def feature_arguments(given):
     files = {}
     for word in given:
         modality, _, path = word.partition('=')
-        if not modality or not path or '.' in modality or '/' in modality or modality in files:
-            raise InputError(f'--features got {word!r}, expected MODALITY=FILE, each modality once, without dots.')
+        if not modality or not path or '.' in modality or '/' in modality or modality in (*files, FUSED):
+            raise InputError(f'--features got {word!r}, expected MODALITY=FILE, each modality once, without dots, '
+                             f'none called {FUSED}.')
         files[modality] = Path(path)
     return files
 
@@ -160,7 +185,7 @@ def write(folder, splits, features, data, facts):
         for modality, table in features.items():
             np.save(partial / f'{modality}_feat.npy', table)
         for side, ids in (('users', data.user_ids), ('items', data.item_ids)):
-            with open(partial / f'{side}.csv', 'w', newline='') as file:
+            with open(partial / f'{side}.csv', 'w', newline='', encoding='utf-8') as file:
                 csv.writer(file).writerows([('index', 'id'), *enumerate(ids)])
         facts = facts | {'sha256': {path.name: sha256(path) for path in sorted(partial.iterdir())}}
         (partial / 'dataset.json').write_text(json.dumps(facts, indent=2) + '\n')
@@ -176,7 +201,10 @@ def prepare(arguments, command):
     if arguments.ratio[0] == 0:
         raise InputError(f'--ratio got {arguments.ratio}, expected a positive part for training.')
     files = feature_arguments(arguments.features)
-    named = {part: getattr(arguments, part) for part in COLUMN_FLAGS if getattr(arguments, part)}
+    named = {part: getattr(arguments, part) for part in COLUMN_FLAGS
+             if getattr(arguments, part) is not None}
+    if arguments.min_rating is None:
+        named.setdefault('rating', UNWANTED)
 
     raw = read_interactions(source, arguments.format, named)
     data, steps = filtered(raw, arguments.min_rating, arguments.kcore)
@@ -187,8 +215,11 @@ def prepare(arguments, command):
     data, kept = renumbered(data)
     how = arguments.split or ('random' if data.labels is None else 'label')
     splits = matrices(data, split(data, how, arguments.ratio, np.random.default_rng(arguments.seed)))
-    if not splits['train'].nnz:
-        raise InputError('No interaction is left for training: look at --split and --ratio.')
+    for name in ('train', 'test'):
+        if not splits[name].nnz:
+            raise InputError(f'No interaction falls into the {name} split: choose another --split or --ratio'
+                             + (' (random withholds none of a user with fewer than five at 8 1 1; leave-one-out one of '
+                                'three).' if how == 'random' else '.'))
     features, filled = {}, {}
     for modality, path in files.items():
         features[modality], filled[modality] = features_of(path, raw.item_ids, kept, arguments.missing)
@@ -208,16 +239,8 @@ def prepare(arguments, command):
 
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
-    try:
-        prepare(build_parser().parse_args(argv), shlex.join(['python', 'Datasets/prepare.py', *argv]))
-    except InputError as error:
-        print(f'prepare.py: {error}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'prepare.py: {error.filename or "a file"} cannot be read or written ({error.strerror}).',
-              file=sys.stderr)
-        return 2
-    return 0
+    return run_command('prepare.py', lambda: prepare(build_parser().parse_args(argv),
+                                                     shlex.join(['python', 'Datasets/prepare.py', *argv])))
 
 
 if __name__ == '__main__':

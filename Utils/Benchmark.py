@@ -24,6 +24,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+import torch._dynamo  # what the first optimiser imports: here once, and not in every process
 
 from Params import parse
 from Utils.BenchmarkStages import SHAPES, STAGES, Problem, epoch_counts, plain_needs, work

@@ -1,7 +1,6 @@
 """Each user's best items as a file: CSV, or a TREC run file that other evaluators read."""
 import csv
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,11 @@ def run_settings(run):
     path = Path(run) / 'config.json'
     try:
         settings = json.loads(path.read_text())['settings']
-        return {name: settings[name] for name in FROM_RUN}
+        taken = {name: settings[name] for name in FROM_RUN}
+        if any(type(value) is not kind or (kind is int and value < 1)
+               for value, kind in zip(taken.values(), (str, str, int, int), strict=True)):
+            raise ValueError
+        return taken
     except OSError as error:
         raise InputError(f'{path} cannot be read ({error.strerror}): --load expects the folder of a run.') from error
     except (ValueError, KeyError, TypeError) as error:
@@ -30,7 +33,7 @@ def run_settings(run):
 def check_target(path):
     """To be called before the work: whether the recommendations can be written there."""
     folder = Path(path).parent
-    if not folder.is_dir() or Path(path).is_dir():
+    if not folder.is_dir() or (Path(path).exists() and not Path(path).is_file()):
         raise InputError(f'--recommend {path}: expected a file in a folder that is there.')
 
 
@@ -38,16 +41,21 @@ def load_scores(run, device):
     """The scoring function that a run saved."""
     path = Path(run) / 'embeddings.npz'
     try:
-        with open(path, 'rb') as file, np.load(file, allow_pickle=False) as arrays:
-            names = [name.removesuffix('_users') for name in arrays.files if name.endswith('_users')]
-            return DotScores({name: tuple(torch.as_tensor(arrays[f'{name}_{side}'], device=device)
-                                          for side in ('users', 'items')) for name in names})
+        with open(path, 'rb') as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise InputError(f'{path} is not there: the run saved no embeddings, or they were not kept with it. '
                          'Train again.') from error
-    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, EOFError) as error:
+    except Exception as error:  # zip and numpy each have several kinds of failure for a damaged file
         raise InputError(f'{path} is not a readable file of embeddings ({type(error).__name__}): train '
                          'again.') from error
+    names = [name.removesuffix('_users') for name in arrays if name.endswith('_users')]
+    pairs = {name: (arrays[f'{name}_users'], arrays.get(f'{name}_items')) for name in names}
+    if not pairs or any(items is None or users.dtype != np.float32 or items.dtype != np.float32 or users.ndim != 2
+                        or items.ndim != 2 or users.shape[1] != items.shape[1] for users, items in pairs.values()):
+        raise InputError(f'{path} does not hold the embeddings of users and items: train again.')
+    return DotScores({name: tuple(torch.as_tensor(table, device=device) for table in pair)
+                      for name, pair in pairs.items()})
 
 
 def recommend(run, settings, device):
@@ -66,14 +74,15 @@ def recommend(run, settings, device):
         raise InputError(f'{dataset.name} has ids with spaces in them, which a TREC file cannot hold: write a .csv.')
     partial = path.with_name(f'.{path.name}.partial')
     try:
-        with open(partial, 'w', newline='') as file:
-            writer = csv.writer(file, delimiter=' ' if trec else ',', lineterminator='\n')
+        with open(partial, 'w', newline='', encoding='utf-8') as file:
+            writer = csv.writer(file, lineterminator='\n')
             if not trec:
                 writer.writerow(('user', 'rank', 'item', 'score'))
             for user, rank, item, value in ranked(score, dataset, settings, device):
-                names = user_ids[user], item_ids[item]
-                writer.writerow((names[0], 'Q0', names[1], rank, value, 'MDMNS') if trec
-                                else (names[0], rank, names[1], value))
+                if trec:
+                    file.write(f'{user_ids[user]} Q0 {item_ids[item]} {rank} {value} MDMNS\n')
+                else:
+                    writer.writerow((user_ids[user], rank, item_ids[item], value))
         partial.replace(path)
         log(f'recommendations of {settings.topk} items for {dataset.n_users:,} users in {path}')
     finally:

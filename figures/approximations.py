@@ -15,15 +15,16 @@ FLAGS = ('python Main.py --data tiktok --data_dir DIR --modalities image audio -
          '--e_loss 0.1 --latdim 64 --gnn_layer 1 --temp 0.5 --steps 5')
 CONTRASTS = {'all rows': ('cl1-d64', '--cl_method 1 --epoch 4'),
              '`--cl_sample 1024`': ('cl1-d64-sample1024', '--cl_method 1 --epoch 4 --cl_sample 1024')}
-PRECISIONS = {'highest': ('cl0-d64/seed421', '--cl_method 0 --epoch 30'),
-              'bf16': ('cl0-bf16/seed421', '--cl_method 0 --epoch 10 --precision bf16')}
+PRECISIONS = {'highest': ('precision/highest', '--cl_method 0 --epoch 10'),
+              'bf16': ('precision/bf16', '--cl_method 0 --epoch 10 --precision bf16')}
 
 
 def runs(folder, flags, pattern):
     found = [read(path) for path in sorted((RUNS / folder).glob(pattern))]
     if not found:
         raise SystemExit(f'figures/approximations.py: no run in {RUNS / folder}. Make one with:\n  '
-                         f'{FLAGS} {flags} --seed 421 --out results/tiktok/{folder.partition("/")[0]}/seed421')
+                         f'{FLAGS} {flags} --seed 421 --out results/tiktok/'
+                         + (folder if pattern == 'metrics.csv' else f'{folder}/seed421'))
     return found
 
 
@@ -34,7 +35,7 @@ def main():
               **{f'epoch {epoch}': spread([run[epoch]['test_recall'] for run in found]) for epoch in epochs}}
              for name, found in contrasts.items()]
     columns = {'diffusion_image': 'denoiser loss, image', 'diffusion_audio': 'denoiser loss, audio', 'bpr': 'BPR',
-               'cl': 'contrast', 'test_recall': 'test Recall@20'}
+               'cl': 'contrast', 'test_recall': 'test Recall@20', 'seconds': 'seconds'}
     precisions = [{'`--precision`': name, **{label: f'{run[0][column]:.4g}' for column, label in columns.items()}}
                   for name, where in PRECISIONS.items() for run in runs(*where, 'metrics.csv')]
     for name, rows in (('cl_sample', table), ('precision', precisions)):

@@ -195,7 +195,7 @@ def test_features_find_their_items(raw, tmp_path, rng, capsys, kind, missing):
 BAD = [
     (b'', 'is empty'), (b'user,item\n', 'no interaction'), (b'who,what\na,b\n', 'known to name the user'),
     (b'user,item,rating\na,b,good\n', "'good' is not a number"), (b'user,item\n"a,b\n', 'cannot be read as a table'),
-    (b'user,item,time\na,b,soon\n', 'is not a number or a date'), (b'user,item\na,\n', 'line 2 has no item'),
+    (b'user,item,time\na,b,soon\n', "'soon' is not a number or a date"), (b'user,item\na,\n', 'line 2 has no item'),
     (b'user,item,rating\na,b,1\na,c,\n', 'line 3 has no rating'), (b'user,item\n\xff\xfe,b\n', 'UTF-8'),
     (b'user,item,x_label\na,b,7\n', 'other values than 0')]
 
@@ -203,7 +203,7 @@ BAD = [
 @pytest.mark.parametrize(('content', 'message'), BAD)
 def test_bad_files(tmp_path, capsys, content, message):
     (tmp_path / 'a.csv').write_bytes(content)
-    assert run(tmp_path / 'a.csv', tmp_path) == 2
+    assert run(tmp_path / 'a.csv', tmp_path, *(['--min_rating', 0] if b'rating' in content else [])) == 2
     told = capsys.readouterr().err
     assert message in told
     assert told.count('\n') == 1
@@ -219,13 +219,57 @@ def test_bad_files(tmp_path, capsys, content, message):
     (('--features', 'image=nowhere.npy'), 'cannot be read'), (('--features', 'image=nowhere.txt'), 'read from .npy'),
     (('--name', '../up'), 'name of one folder'), (('--split', 'never'), 'invalid choice'),
     (('--kcore', 0), 'at least 1'),
-    (('--user', 'rating'), 'two meanings')])
+    (('--user', 'timestamp'), 'two meanings')])
 def test_bad_flags(raw, tmp_path, capsys, flags, message):
     assert run(write_csv(tmp_path / 'a.csv', raw), tmp_path, *flags) == 2
     told = capsys.readouterr().err
     assert message in told
     assert told.count('\n') == 1
     assert not (tmp_path / 'made').exists()
+
+
+def test_columns_that_are_not_needed_are_not_read(tmp_path, capsys):
+    rows = [('a', 'x', '', '03/01/2024'), ('a', 'y', 'good', ''), ('a', 'z', 1, '')]
+    path = write_csv(tmp_path / 'a.csv', rows, ('user', 'item', 'rating', 'date'))
+    assert run(path, tmp_path, '--split', 'leave-one-out') == 2
+    assert 'line 3 has no time' in capsys.readouterr().err
+    assert run(path, tmp_path, '--split', 'leave-one-out', '--time', 'none') == 0
+
+
+def test_odd_tables(tmp_path, capsys):
+    """Quoted headers, damaged archives, pipes, ids that look like numbers, and a header where none was expected."""
+    rows = [('n, b', 'u1', 'i1'), ('n', 'u1', 'i2'), ('n', 'u1', 'i3')]
+    path = write_csv(tmp_path / 'a.csv', rows, ('name, brand', 'user', 'item'))
+    assert run(path, tmp_path, '--split', 'leave-one-out') == 0
+    assert pairs(tmp_path / 'made') == [('u1', 'i1'), ('u1', 'i2'), ('u1', 'i3')]
+    packed = bytearray(gzip.compress(b'user,item\na,b\n' * 50))
+    packed[20] ^= 255
+    (tmp_path / 'b.csv.gz').write_bytes(packed)
+    (tmp_path / 'c.csv.zip').write_text('user,item\n')
+    (tmp_path / 'd.csv').write_text('user,item,rating\na,b,123456789012345678901234567890\n')
+    for name, flags, message in (('b.csv.gz', (), 'cannot be read'),
+                                 ('c.csv.zip', (), 'cannot be read as a table'),
+                                 ('a.csv', ('--user', 2, '--item', 3), 'has a header'),
+                                 ('nowhere.csv', (), 'is not there'),
+                                 ('d.csv', ('--min_rating', 1), 'falls into the test split')):
+        assert prepare.main([str(tmp_path / name), '--name', 'new', '--data_dir', str(tmp_path), *map(str, flags)]) == 2
+        told = capsys.readouterr().err
+        assert message in told
+        assert told.count('\n') == 1
+
+
+def test_features_in_an_odd_form_are_refused(raw, tmp_path, capsys):
+    path = write_csv(tmp_path / 'a.csv', [(n, m + 1) for n in range(4) for m in range(5)], ('user', 'item'))
+    np.save(tmp_path / 'f.npy', np.ones((5, 2)))
+    np.savez(tmp_path / 'g.npz', ids=np.arange(5), features=np.ones(5))
+    (tmp_path / 'h.npy').write_bytes((tmp_path / 'g.npz').read_bytes())
+    (tmp_path / 'i.csv').write_text('item,a\n1,x\n')
+    for name, message in (('f.npy', 'ids 1 to 5'), ('g.npz', 'a table of numbers'), ('h.npy', 'an archive'),
+                          ('i.csv', 'not a readable table')):
+        assert run(path, tmp_path, '--split', 'leave-one-out', '--features', f'image={tmp_path / name}') == 2
+        told = capsys.readouterr().err
+        assert message in told
+        assert told.count('\n') == 1
 
 
 def test_a_folder_is_never_overwritten(raw, tmp_path, capsys):
@@ -278,7 +322,7 @@ def test_check_tells_what_is_wrong(rng, tmp_path, capsys):
                  'users with test items: 60, of 3 test items at most',
                  'WRONG: ', 'image_feat.npy: differs from the published file', 'tstMat.npz: unknown'):
         assert line in told
-    assert told.endswith('3 wrong\n')
+    assert told.endswith('4 wrong\n')
     assert check.main(['nowhere', '--data_dir', str(tmp_path)]) == 2
     (folder / 'tstMat.npz').write_bytes(b'broken')
     assert check.main(['tiktok', '--data_dir', str(tmp_path)]) == 1
