@@ -146,7 +146,9 @@ def test_users_with_few_interactions_stay_in_training(tmp_path):
     rows = [('one', 'x'), ('two', 'x'), ('two', 'y')]
     data = read_interactions(write_csv(tmp_path / 'a.csv', rows, ('user', 'item')))
     assert split(data, 'leave-one-out', None, np.random.default_rng(0)).tolist() == [0, 0, 0]
-    assert np.bincount(split(data, 'random', (1, 4, 4), np.random.default_rng(0)), minlength=3)[0] == 2
+    for ratio in ((1, 4, 4), (1, 9, 0), (1, 0, 9)):
+        parts = split(data, 'random', ratio, np.random.default_rng(0))
+        assert np.bincount(data.users[parts == 0], minlength=2).tolist() == [1, 1]
 
 
 def test_dates_are_times(tmp_path):
