@@ -75,9 +75,10 @@ def evaluate(score, train, splits, k, chunk):
     """
     withheld = sum(rows.counts for rows in splits.values())
     everyone = withheld.nonzero().squeeze(1)
-    release_freed_memory(everyone.device, len(everyone) * train.shape[1])
     hits = {name: [] for name in splits}
-    for users in everyone.split(chunk):
+    for number, users in enumerate(everyone.split(chunk)):
+        if number % 16 == 0:
+            release_freed_memory(everyone.device, len(everyone) * train.shape[1])
         top = rank_items(score(users), train.batch(users).positions, k)
         for name, rows in splits.items():
             hits[name].append(rows.hold(users, top) & (top >= 0))
