@@ -51,20 +51,23 @@ class Dataset:
 
     def statistics(self):
         """Counts, sparsity of the three splits together (percent) and the width of each modality."""
-        counts = {split: getattr(self, split).nnz for split in SPLITS}
-        sparsity = 100 * (1 - sum(counts.values()) / (self.n_users * self.n_items))
-        return {'users': self.n_users, 'items': self.n_items, **counts, 'sparsity_percent': round(sparsity, 3),
+        return {**split_statistics({split: getattr(self, split) for split in SPLITS}),
                 'modalities': {name: feature.shape[1] for name, feature in self.features.items()}}
+
+
+def split_statistics(splits):
+    """Users, items, interactions of each split and the sparsity of all together (percent); splits: name -> matrix."""
+    users, items = next(iter(splits.values())).shape
+    counts = {split: matrix.nnz for split, matrix in splits.items()}
+    sparsity = 100 * (1 - sum(counts.values()) / (users * items))
+    return {'users': users, 'items': items, **counts, 'sparsity_percent': round(sparsity, 3)}
 
 
 def load_dataset(data_dir, name, modalities=None):
     """Read `data_dir`/`name`. `modalities`: which to use and in which order; None: all the folder has."""
     folder = find_folder(Path(data_dir), name)
     matrices = {split: load_matrix(folder, stem) for split, stem in SPLITS.items()}
-    shapes = {split: matrix.shape for split, matrix in matrices.items()}
-    if len(set(shapes.values())) > 1:
-        told = ', '.join(f'{SPLITS[split]} {rows} x {cols}' for split, (rows, cols) in shapes.items())
-        raise InputError(f'The matrices in {folder} differ in shape ({told}): all three must be users x items.')
+    check_shapes(folder, matrices)
     if matrices['train'].nnz == 0:
         raise InputError(f'The training matrix in {folder} holds no interaction: there is nothing to learn from.')
     files = feature_files(folder)
@@ -73,8 +76,19 @@ def load_dataset(data_dir, name, modalities=None):
     return Dataset(name=name, features={name: load_features(files[name], n_items) for name in chosen}, **matrices)
 
 
+def check_shapes(folder, matrices):
+    if len({matrix.shape for matrix in matrices.values()}) > 1:
+        told = ', '.join(f'{SPLITS[split]} {matrix.shape[0]} x {matrix.shape[1]}' for split, matrix in matrices.items())
+        raise InputError(f'The matrices in {folder} differ in shape ({told}): all three must be users x items.')
+
+
+def is_one_name(name):
+    """Whether it can be the name of a folder below another, and of nothing elsewhere."""
+    return name not in ('', '..') and Path(name).name == name
+
+
 def find_folder(data_dir, name):
-    if not name or Path(name).name != name or name == '..':
+    if not is_one_name(name):
         raise InputError(f'--data got {name!r}, expected the name of one folder; --data_dir says where it lies.')
     folder = data_dir / name
     if not folder.is_dir():
@@ -168,6 +182,18 @@ def choose_modalities(folder, files, wanted):
     return wanted
 
 
+def load_array(path):
+    with open(path, 'rb') as file:  # given the path, numpy leaves a damaged file open
+        return np.load(file, allow_pickle=False)
+
+
+def check_table(path, table):
+    """InputError unless what was read from there is a table of numbers."""
+    if not isinstance(table, np.ndarray) or table.dtype.kind not in 'biuf' or table.ndim != 2:
+        got = f'{table.dtype}, shape {table.shape}' if isinstance(table, np.ndarray) else 'an archive'
+        raise InputError(f'{path} holds {got}; a table of numbers, items x width, was expected.')
+
+
 def read_features(path, n_items):
     """`.npy` or `.npy.zip` of numbers -> array (I, width) as it is stored."""
     try:
@@ -179,8 +205,7 @@ def read_features(path, n_items):
                 with archive.open(names[0]) as file:
                     features = np.lib.format.read_array(file, allow_pickle=False)
         else:
-            with open(path, 'rb') as file:
-                features = np.load(file, allow_pickle=False)
+            features = load_array(path)
     except InputError:
         raise
     except OSError as error:
@@ -188,9 +213,7 @@ def read_features(path, n_items):
     except Exception as error:  # zip and numpy each have several kinds of failure for a damaged file
         raise InputError(f'{path} is not a readable .npy array of numbers ({type(error).__name__}): write it with '
                          'numpy.save, as a table items x width.') from error
-    if not isinstance(features, np.ndarray) or features.dtype.kind not in 'biuf' or features.ndim != 2:
-        got = f'{features.dtype}, shape {features.shape}' if isinstance(features, np.ndarray) else 'an archive'
-        raise InputError(f'{path} holds {got}; a table of numbers, items x width, was expected.')
+    check_table(path, features)
     if features.shape[0] != n_items or features.shape[1] == 0:
         raise InputError(f'{path} has the shape {features.shape[0]} x {features.shape[1]}, but the matrices have '
                          f'{n_items} items: one row per item, one or more columns were expected.')

@@ -147,7 +147,7 @@ def run(settings):
     out.write_json('result.json', result)
     log_protocols(summary, popularity, settings.topk)
     if settings.recommend is not None:
-        recommend(out.path, settings, device)
+        recommend(out.path, dataset, settings, device)
     return result
 
 
@@ -159,7 +159,8 @@ def start(argv):
         run(settings)
     else:
         settings = parse(argv, run_settings(settings.load))
-        recommend(settings.load, settings, choose_device(settings.device, settings.gpu))
+        dataset = load_dataset(settings.data_dir, settings.data, modalities=())  # no feature is needed
+        recommend(settings.load, dataset, settings, choose_device(settings.device, settings.gpu))
 
 
 def main(argv=None):

@@ -6,6 +6,7 @@ features, and the SHA-256 of every file beside the published ones (checksums.jso
 import json
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from DataHandler import (
     SPLITS,
+    check_shapes,
     feature_files,
     find_folder,
     interactions,
@@ -20,6 +22,7 @@ from DataHandler import (
     matrix_file,
     read_features,
     read_matrix,
+    split_statistics,
 )
 from Datasets.folders import sha256
 from Datasets.generate import ensure_generated
@@ -46,6 +49,14 @@ class Report:
         red, plain = ('\033[31m', '\033[0m') if sys.stdout.isatty() and 'NO_COLOR' not in os.environ else ('', '')
         self.lines.append(f'{red}WRONG: {text}{plain}')
 
+    @contextmanager
+    def told(self):
+        """What the suite would refuse inside is told of as wrong."""
+        try:
+            yield
+        except InputError as error:
+            self.error(str(error))
+
     def count(self, what, n, total, wrong=False):
         """A count with its share of a total, told of as wrong if it must be 0 and is not."""
         text = f'{what}: {n:,}' + (f' of {total:,} ({100 * n / total:.1f} %)' if n else '')
@@ -53,12 +64,8 @@ class Report:
 
 
 def table_one(splits):
-    """The figures of Table I: users, items, interactions of each split and together, sparsity in percent."""
-    users, items = next(iter(splits.values())).shape
-    counts = {split: matrix.nnz for split, matrix in splits.items()}
-    together = sum(counts.values())
-    return {'users': users, 'items': items, **counts, 'together': together,
-            'sparsity_percent': round(100 * (1 - together / (users * items)), 3)}
+    """The figures of Table I: `split_statistics`, and the interactions of all splits together."""
+    return split_statistics(splits) | {'together': sum(matrix.nnz for matrix in splits.values())}
 
 
 def split_facts(splits):
@@ -78,14 +85,7 @@ def split_facts(splits):
 
 
 def report_splits(report, raw):
-    """raw: the matrices as stored, by split."""
-    shapes = {matrix.shape for matrix in raw.values()}
-    if len(raw) < len(SPLITS) or len(shapes) > 1:
-        if len(shapes) > 1:
-            report.error('the matrices differ in shape: ' + ', '.join(
-                f'{SPLITS[split]} {rows} x {cols}' for split, (rows, cols) in
-                ((split, matrix.shape) for split, matrix in raw.items())))
-        return
+    """raw: the matrices as stored, by split, of one shape."""
     splits = {split: interactions(matrix) for split, matrix in raw.items()}
     table, facts = table_one(splits), split_facts(splits)
     for label, key in (('users', 'users'), ('items', 'items'), ('training interactions', 'train'),
@@ -112,21 +112,22 @@ def report_splits(report, raw):
 
 def report_features(report, files, n_items):
     for name, path in files.items():
-        try:
-            table = read_features(path, n_items)
-        except InputError as error:
-            report.error(str(error))
-            continue
-        report.say(f'modality {name}: {table.shape[1]} columns, {table.dtype}, {path.stat().st_size / 1e6:,.1f} MB')
-        with np.errstate(over='ignore'):  # the suite computes in float32
-            finite = np.isfinite(table.astype(np.float32)).all(1)
-        report.count(f'modality {name}: rows with NaN, infinite values or values beyond float32', int((~finite).sum()),
-                     n_items, wrong=True)
-        constant = int((table == table[:, :1]).all(1).sum())
-        if table.shape[1] > 1 and constant:
-            report.count(f'modality {name}: rows of one value throughout', constant, n_items)
+        with report.told():
+            report_table(report, name, path, n_items)
     if not files:
         report.say('modalities: none (models that need no features only)')
+
+
+def report_table(report, name, path, n_items):
+    table = read_features(path, n_items)
+    report.say(f'modality {name}: {table.shape[1]} columns, {table.dtype}, {path.stat().st_size / 1e6:,.1f} MB')
+    with np.errstate(over='ignore'):  # the suite computes in float32
+        finite = np.isfinite(table.astype(np.float32)).all(1)
+    report.count(f'modality {name}: rows with NaN, infinite values or values beyond float32', int((~finite).sum()),
+                 n_items, wrong=True)
+    constant = int((table == table[:, :1]).all(1).sum())
+    if table.shape[1] > 1 and constant:
+        report.count(f'modality {name}: rows of one value throughout', constant, n_items)
 
 
 def report_checksums(report, paths, published):
@@ -144,26 +145,23 @@ def report_checksums(report, paths, published):
 
 def check(folder):
     """Everything told of a folder, as a Report."""
-    report, raw = Report(), {}
+    report, raw, files = Report(), {}, {}
     report.say(f'{folder}')
     for split, stem in SPLITS.items():
-        try:
+        with report.told():
             raw[split] = read_matrix(matrix_file(folder, stem))
-        except InputError as error:
-            report.error(str(error))
-    report_splits(report, raw)
-    try:
+    with report.told():
+        check_shapes(folder, raw)
+        if len(raw) == len(SPLITS):
+            report_splits(report, raw)
+    with report.told():
         files = feature_files(folder)
-    except InputError as error:
-        report.error(str(error))
-        files = {}
     if raw:
-        report_features(report, files, next(iter(raw.values())).shape[1])
-        for side, size in zip(('users', 'items'), next(iter(raw.values())).shape, strict=True):
-            try:
+        shape = next(iter(raw.values())).shape
+        report_features(report, files, shape[1])
+        for side, size in zip(('users', 'items'), shape, strict=True):
+            with report.told():
                 load_ids(folder, side, size)
-            except InputError as error:
-                report.error(str(error))
     if FUSED in files:
         report.error(f'a modality cannot be called {FUSED}: rename its file')
     report_checksums(report, [path for path in folder.iterdir() if path.is_file()],

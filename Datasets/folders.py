@@ -5,6 +5,9 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import scipy.sparse as sp
+
 
 @contextmanager
 def new_folder(folder):
@@ -22,6 +25,14 @@ def new_folder(folder):
     except BaseException:
         shutil.rmtree(partial)
         raise
+
+
+def save_dataset(folder, matrices, features):
+    """Write the files of a data set: matrices by file stem, features by modality."""
+    for stem, matrix in matrices.items():
+        sp.save_npz(folder / f'{stem}.npz', matrix)
+    for modality, table in features.items():
+        np.save(folder / f'{modality}_feat.npy', table)
 
 
 def sha256(path):

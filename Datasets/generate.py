@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from Datasets.folders import new_folder
+from Datasets.folders import new_folder, save_dataset
 from Utils.Errors import InputError
 from Utils.TimeLogger import log
 
@@ -63,10 +63,7 @@ def ensure_generated(data_dir, name):
     matrices, features = GENERATED[name]()
     try:
         with new_folder(folder) as partial:
-            for stem, matrix in matrices.items():
-                sp.save_npz(partial / f'{stem}.npz', matrix)
-            for modality, table in features.items():
-                np.save(partial / f'{modality}_feat.npy', table)
+            save_dataset(partial, matrices, features)
     except OSError as error:
         if not folder.is_dir():  # otherwise another process made it meanwhile, the same to the byte
             raise InputError(f'The data set {name} cannot be written to {data_dir} ({error.strerror}): give a folder '

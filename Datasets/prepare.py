@@ -15,9 +15,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from DataHandler import SPLITS, interactions as as_csr
+from DataHandler import SPLITS, check_table, interactions as as_csr, is_one_name, load_array
 from Datasets.check import split_facts, table_one
-from Datasets.folders import new_folder, sha256
+from Datasets.folders import new_folder, save_dataset, sha256
 from Datasets.interactions import (
     UNWANTED,
     at_least,
@@ -64,11 +64,6 @@ def build_parser():
     return parser
 
 
-def load_array(path):
-    with open(path, 'rb') as file:  # given the path, numpy leaves a damaged file open
-        return np.load(file, allow_pickle=False)
-
-
 def read_feature_table(path, item_ids):
     """A feature file -> (table (n, width), row in it of each item or -1), item_ids being all of the raw file."""
     try:
@@ -96,9 +91,9 @@ def read_feature_table(path, item_ids):
     except Exception as error:  # numpy, zip and pandas each have several kinds of failure for a damaged file
         raise InputError(f'{path} is not a readable table of features ({type(error).__name__}: '
                          f'{str(error).strip()[:80]}).') from error
-    if not isinstance(table, np.ndarray) or table.ndim != 2 or table.dtype.kind not in 'biuf' or 0 in table.shape:
-        got = f'{table.dtype}, shape {table.shape}' if isinstance(table, np.ndarray) else 'an archive'
-        raise InputError(f'{path} holds {got}; a table of numbers, items x width, was expected.')
+    check_table(path, table)
+    if 0 in table.shape:
+        raise InputError(f'{path} holds an empty table, {table.shape[0]} x {table.shape[1]}.')
     return table, rows_in_order(path, table, item_ids) if ids is None else rows_by_id(path, table, ids, item_ids)
 
 
@@ -180,10 +175,7 @@ def matrices(data, parts):
 def write(folder, splits, features, data, facts):
     """The whole folder; facts: what dataset.json says besides the checksums."""
     with new_folder(folder) as partial:
-        for name, stem in SPLITS.items():
-            sp.save_npz(partial / f'{stem}.npz', splits[name])
-        for modality, table in features.items():
-            np.save(partial / f'{modality}_feat.npy', table)
+        save_dataset(partial, {stem: splits[name] for name, stem in SPLITS.items()}, features)
         for side, ids in (('users', data.user_ids), ('items', data.item_ids)):
             with open(partial / f'{side}.csv', 'w', newline='', encoding='utf-8') as file:
                 csv.writer(file).writerows([('index', 'id'), *enumerate(ids)])
@@ -194,7 +186,7 @@ def write(folder, splits, features, data, facts):
 def prepare(arguments, command):
     name, source = arguments.name, Path(arguments.file)
     folder = Path(arguments.data_dir) / name
-    if Path(name).name != name or name in ('', '..'):
+    if not is_one_name(name):
         raise InputError(f'--name got {name!r}, expected the name of one folder.')
     if folder.exists():
         raise InputError(f'{folder} is there already: choose another --name, or remove it.')

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from DataHandler import UserRows, load_dataset, load_ids
+from DataHandler import UserRows, load_ids
 from Utils.Errors import InputError
 from Utils.Metrics import DotScores, rank_items
 from Utils.TimeLogger import log
@@ -58,9 +58,8 @@ def load_scores(run, device):
                       for name, pair in pairs.items()})
 
 
-def recommend(run, settings, device):
+def recommend(run, dataset, settings, device):
     """Write every user's `topk` items that are not in her training data, best first, to `settings.recommend`."""
-    dataset = load_dataset(settings.data_dir, settings.data, modalities=())
     score = load_scores(run, device)
     if (len(score.users), len(score.items)) != dataset.train.shape:
         raise InputError(f'The run {run} has {len(score.users):,} users and {len(score.items):,} items, but '
