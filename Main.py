@@ -2,17 +2,20 @@
 
 The loop knows four things of a model (see MDMNS in Model.py), so that another one can take part through
 `MODELS` alone:
-    begin_epoch()                   work done once per epoch; returns named figures for metrics.csv
+    begin_epoch(boundary)           work done once per epoch; returns named figures for metrics.csv. Where it takes steps of
+                                    its own it calls `boundary()` between them (see `Interruptible` below)
     losses(users, pos, neg)         the named terms of a batch's loss, whose sum is minimised
     scores()                        a function of users (B,) that returns their scores of all items (B, I);
                                     its `arrays()` are saved as the trained embeddings
-    loop_parameters()               the parameters that the loop's Adam trains
+    loop_parameters()               the parameters that the loop's Adam trains; none: begin_epoch does all the work
+    closed_form                     true where a single epoch is all there is to do
 """
 import math
 import sys
 
 import torch
 
+from Baselines import BASELINES
 from DataHandler import NegativeSampler, UserRows, load_dataset
 from Datasets.generate import ensure_generated
 from Model import MDMNS
@@ -25,7 +28,7 @@ from Utils.Recommend import check_target, recommend, run_settings
 from Utils.Results import Best, RunFolder, run_config
 from Utils.TimeLogger import Stopwatch, log, progress, show_loss
 
-MODELS = {'mdmns': MDMNS}
+MODELS = {'mdmns': MDMNS, **BASELINES}
 
 
 def train_epoch(model, optimiser, sampler, settings, generator):
@@ -105,7 +108,8 @@ def run(settings):
     torch.manual_seed(settings.seed)
     generator = torch.Generator(device).manual_seed(settings.seed)
     model = MODELS[settings.model](dataset, settings, generator)
-    optimiser = torch.optim.Adam(model.loop_parameters(), settings.lr, fused=True)
+    parameters = list(model.loop_parameters())
+    optimiser = torch.optim.Adam(parameters, settings.lr, fused=True) if parameters else None
     train_rows = UserRows(dataset.train, device)
     withheld = {'val': UserRows(dataset.val, device), 'test': UserRows(dataset.test, device)}
     sampler = NegativeSampler(train_rows)
@@ -119,19 +123,23 @@ def run(settings):
 
     best, chooser = Best(), 'val' if dataset.val.nnz else 'test'
     epoch_watch = Stopwatch()
-    for epoch in range(settings.epoch):
-        figures = model.begin_epoch()
-        figures = {**train_epoch(model, optimiser, sampler, settings, generator), **figures}
+    epochs = 1 if model.closed_form else settings.epoch
+    for epoch in range(epochs):
+        figures = model.begin_epoch(lambda: None)
+        if optimiser:
+            figures = {**train_epoch(model, optimiser, sampler, settings, generator), **figures}
         check_finite(figures, epoch)
-        line = f'epoch {epoch}/{settings.epoch - 1}  ' + ' '.join(f'{name} {x:.4g}' for name, x in figures.items())
-        evaluated = epoch % settings.tstEpoch == 0 or epoch == settings.epoch - 1
+        line = f'epoch {epoch}/{epochs - 1}  ' + ' '.join(f'{name} {x:.4g}' for name, x in figures.items())
+        evaluated = epoch % settings.tstEpoch == 0 or epoch == epochs - 1
         if evaluated:
             scores = model.scores()
             metrics = evaluate(scores, train_rows, withheld, settings.topk, settings.tstBat)
             if epoch == 0:
                 out.begin(config)
             if chooser in best.update(epoch, metrics):
-                out.write_arrays('embeddings.npz', scores.arrays())
+                arrays = scores.arrays()
+                if arrays:
+                    out.write_arrays('embeddings.npz', arrays)
             means = {split: metrics[split].means() for split in withheld}
             line += ''.join(f'  | {split} {describe(mean, settings.topk)}' for split, mean in means.items())
         seconds = epoch_watch.lap()

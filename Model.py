@@ -170,8 +170,10 @@ def slot(modality):
 class MDMNS(nn.Module):
     """The recommender with its modal diffusion denoisers.
 
-    What the training loop asks of a model: `begin_epoch`, `losses`, `scores` and `loop_parameters`.
+    What the training loop asks of a model: `begin_epoch`, `losses`, `scores`, `loop_parameters` and `closed_form`.
     """
+
+    closed_form = False
 
     def __init__(self, dataset, settings, generator):
         super().__init__()
@@ -290,7 +292,7 @@ class MDMNS(nn.Module):
         """The scoring function of the model as it stands: users (B,) -> (B, I)."""
         return DotScores(self.outputs(self.project()))
 
-    def begin_epoch(self):
+    def begin_epoch(self, boundary=lambda: None):
         """Train the denoisers for one pass over all users' rows and rebuild the modal graphs (section 4, 2 and 3).
 
         Returns the mean diffusion loss of each modality.

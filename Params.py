@@ -99,6 +99,9 @@ def build_parser():
     train.add_argument('--tstBat', type=number(int, 1), default=256, help='users per evaluation step')
     train.add_argument('--reg', type=number(float, 0), default=1e-5, help='weight decay of the id embeddings')
     train.add_argument('--epoch', type=number(int, 1), default=50, help='number of epochs')
+    train.add_argument('--patience', type=number(int, 1), default=None, metavar='N',
+                       help='stop after this many evaluations in a row without a better validation Recall; default: '
+                            'never')
     train.add_argument('--tstEpoch', type=number(int, 1), default=1, help='evaluate every this many epochs')
     train.add_argument('--topk', type=number(int, 1), default=20, help='length of the ranked lists')
 
@@ -138,6 +141,9 @@ def build_parser():
     diffusion.add_argument('--e_loss', type=number(float, 0), default=0.1, help='weight of the modal alignment')
     diffusion.add_argument('--keepRate', type=number(float, above=0, high=1), default=0.5,
                            help='share of the rebuilt edges kept')
+
+    plain = parser.add_argument_group('baselines without features')
+    featured = parser.add_argument_group('baselines with features')
 
     speed = parser.add_argument_group('speed and memory')
     speed.add_argument('--precision', choices=('highest', 'high', 'bf16'), default=None,

@@ -1,0 +1,3 @@
+"""The models that MDMNS is compared with: name for --model -> class."""
+
+BASELINES = {}
