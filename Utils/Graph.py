@@ -85,6 +85,19 @@ class Graph:
         self.to_users = to_users  # Block (U, I)
         self.to_items = to_items  # Block (I, U)
 
+    def state(self):
+        """Its parts as tensors, from which `from_state` makes the same graph again."""
+        return {'user_loops': self.user_loops, 'item_loops': self.item_loops,
+                'to_users': self.to_users.matrix.entries(), 'to_items': self.to_items.matrix.entries()}
+
+    @classmethod
+    def from_state(cls, state, device):
+        user_loops, item_loops = (state[name].to(device) for name in ('user_loops', 'item_loops'))
+        shape = len(user_loops), len(item_loops)
+        to_users, to_items = (Block.of_entries(*(part.to(device) for part in state[name]), size)
+                              for name, size in (('to_users', shape), ('to_items', shape[::-1])))
+        return cls(user_loops, item_loops, to_users, to_items)
+
     def __call__(self, users, items):
         """The matrix times [users; items]: (U, d), (I, d) -> the same shapes."""
         return ((self.to_users @ items).addcmul_(self.user_loops, users),
