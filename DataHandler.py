@@ -55,6 +55,12 @@ class Dataset:
                 'modalities': {name: feature.shape[1] for name, feature in self.features.items()}}
 
 
+def require_features(dataset, model):
+    """InputError, for the model of that name, where the data set has no modality."""
+    if not dataset.modalities:
+        raise InputError(f'{dataset.name} has no *_feat.npy: {model} needs the features of at least one modality.')
+
+
 def split_statistics(splits):
     """Users, items, interactions of each split and the sparsity of all together (percent); splits: name -> matrix."""
     users, items = next(iter(splits.values())).shape

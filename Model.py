@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from DataHandler import UserRows
+from DataHandler import UserRows, require_features
 from Utils.Errors import InputError
 from Utils.FastSampling import make_sampler
 from Utils.Graph import drop_entries, normalised_graph
@@ -177,8 +177,7 @@ class MDMNS(nn.Module):
 
     def __init__(self, dataset, settings, generator):
         super().__init__()
-        if not dataset.modalities:
-            raise InputError(f'{dataset.name} has no *_feat.npy: MDMNS needs the features of at least one modality.')
+        require_features(dataset, type(self).__name__)
         if FUSED in dataset.modalities:
             raise InputError(f'A modality cannot be called {FUSED}, the name of the output that joins them: rename its '
                              'file or leave it out with --modalities.')

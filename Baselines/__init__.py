@@ -1,3 +1,4 @@
 """The models that MDMNS is compared with: name for --model -> class."""
+from Baselines.diffmm import DiffMM
 
-BASELINES = {}
+BASELINES = {'diffmm': DiffMM}
