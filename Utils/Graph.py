@@ -115,15 +115,18 @@ class Graph:
         return torch.sparse_coo_tensor(torch.stack([rows, cols]), values, (len(nodes),) * 2, check_invariants=False)
 
 
-def normalised_graph(users, items, shape, dtype=torch.float32):
+def normalised_graph(users, items, shape, dtype=torch.float32, loops=True):
     """N(S) = D^-1/2 A D^-1/2 with A = [[0, S], [S', 0]] + Identity (SPEC section 1).
 
-    users, items: int64 vectors, the edges of S, each once; shape: (U, I).
+    users, items: int64 vectors, the edges of S, each once; shape: (U, I). loops: false leaves the Identity out, as
+    LightGCN has it; nodes without edges then have rows of zeros.
     """
-    user_scale, item_scale = ((1 + torch.bincount(ends, minlength=size)).to(dtype).rsqrt()
+    user_scale, item_scale = ((loops + torch.bincount(ends, minlength=size)).to(dtype).rsqrt()
                               for ends, size in zip((users, items), shape, strict=True))
     block = Block.of_entries(users, items, user_scale[users] * item_scale[items], shape)
-    return Graph(user_scale.square()[:, None], item_scale.square()[:, None], block, block.transposed())
+    diagonals = (scale.square()[:, None] if loops else torch.zeros_like(scale)[:, None]
+                 for scale in (user_scale, item_scale))
+    return Graph(*diagonals, block, block.transposed())
 
 
 def drop_entries(graph, keep_rate, generator):

@@ -1,0 +1,90 @@
+"""What the baselines share: the training loop's defaults (see Main.py), embeddings with the BPR loss, propagation.
+
+Shapes: U users, I items, B triples in a batch, d = latdim.
+"""
+import torch
+from torch import nn
+
+from DataHandler import UserRows
+from Utils.Metrics import DotScores
+from Utils.Utils import bpr_loss, rows_of
+
+
+class Baseline(nn.Module):
+    """What the training loop asks of a model, where there is one answer for most. A model adds `losses` and `scores`.
+
+    All that a later step depends on is in `state_dict()`.
+    """
+
+    closed_form = False
+
+    def __init__(self, dataset, settings, generator):
+        super().__init__()
+        self.settings, self.generator = settings, generator
+        self.rows = UserRows(dataset.train, generator.device)
+
+    def begin_epoch(self, boundary):
+        return {}
+
+    def loop_parameters(self):
+        return self.parameters()
+
+
+class EmbeddingModel(Baseline):
+    """A model that scores by inner products <user, item> of its outputs, tables (U, n) and (I, n) that it makes of
+    trainable embeddings (U, d) and (I, d), Xavier uniform; trained by BPR."""
+
+    def __init__(self, dataset, settings, generator):
+        super().__init__(dataset, settings, generator)
+        self.user_embeds, self.item_embeds = (xavier((size, settings.latdim), generator)
+                                              for size in dataset.train.shape)
+
+    def outputs(self):
+        """The tables of users and items whose inner products are the scores."""
+        return self.user_embeds, self.item_embeds
+
+    def losses(self, users, positives, negatives):
+        return self.triple_losses(self.outputs(), users, positives, negatives)
+
+    def triple_losses(self, outputs, users, positives, negatives):
+        """The loss that every baseline has, over the batch's triples (u, p, n):
+
+            bpr = mean of -log sigmoid(<u, p> - <u, n>) of the outputs (Rendle et al. 2009)
+            reg = reg * mean of (||e_u||^2 + ||e_p||^2 + ||e_n||^2)/2 of the embeddings before any propagation
+        """
+        user_table, item_table = outputs
+        embeds = (rows_of(self.user_embeds, users), rows_of(self.item_embeds, positives),
+                  rows_of(self.item_embeds, negatives))
+        bpr = bpr_loss(rows_of(user_table, users), rows_of(item_table, positives), rows_of(item_table, negatives))
+        decay = sum(table.square().sum() for table in embeds) / 2
+        return {'bpr': bpr / len(users), 'reg': self.settings.reg * decay / len(users)}
+
+    @torch.no_grad()
+    def scores(self):
+        return DotScores({'final': self.outputs()})
+
+
+def xavier(shape, generator):
+    """A trainable matrix, Xavier uniform."""
+    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape, device=generator.device), generator=generator))
+
+
+def dropped_out(table, rate, generator):
+    """Dropout: entries set to zero with probability `rate`, the others divided by 1 - rate."""
+    if rate == 0:
+        return table
+    kept = torch.rand(table.shape, generator=generator, device=table.device) >= rate
+    return table * kept / (1 - rate)
+
+
+def propagated(graph, users, items, n_layers):
+    """[(users, items) after l products with the graph, l = 0..n_layers]."""
+    layers = [(users, items)]
+    for _ in range(n_layers):
+        layers.append(graph(*layers[-1]))
+    return layers
+
+
+def mean_of_layers(layers):
+    """The mean of the users' tables and that of the items'."""
+    return tuple(sum(tables) / len(layers) for tables in zip(*layers, strict=True))
