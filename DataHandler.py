@@ -4,10 +4,10 @@ A folder holds `trnMat`, `valMat`, `tstMat` (`.npz` by scipy.sparse.save_npz, or
 shape (U, I), any nonzero an interaction, and one `<modality>_feat.npy` (or `.npy.zip`) of I rows per modality.
 """
 import csv
+import hashlib
 import re
 import zipfile
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 
-from Utils.Errors import InputError
+from Utils.Errors import InputError, suggestion
 from Utils.SafePickle import load_sparse_pickle
 from Utils.SparseArrays import load_npz
 
@@ -48,6 +48,17 @@ class Dataset:
     @property
     def modalities(self):
         return tuple(self.features)
+
+    def sha256(self):
+        """Checksum of all interactions and features."""
+        digest = hashlib.sha256()
+        for matrix in (self.train, self.val, self.test):
+            for part in (np.array(matrix.shape), matrix.indptr, matrix.indices):
+                digest.update(part.astype('<i8'))
+        for name, table in self.features.items():
+            digest.update(f'{name} {table.shape}'.encode())
+            digest.update(table)
+        return digest.hexdigest()
 
     def statistics(self):
         """Counts, sparsity of the three splits together (percent) and the width of each modality."""
@@ -99,9 +110,8 @@ def find_folder(data_dir, name):
     folder = data_dir / name
     if not folder.is_dir():
         found = sorted({path.parent.name for path in data_dir.glob('*/trnMat.*')})
-        near = get_close_matches(name, found, 1)
         raise InputError(f'There is no data set folder {folder}. '
-                         + (f'Did you mean {near[0]}? ' if near else '')
+                         + suggestion(name, found)
                          + (f'{data_dir} has: {", ".join(found)}.' if found else f'{data_dir} has no data set: '
                             'give the folder that holds them with --data_dir, or use --data demo, which is generated.'))
     return folder
@@ -179,9 +189,8 @@ def choose_modalities(folder, files, wanted):
         wanted = tuple(files)
     for name in wanted:
         if name not in files:
-            near = get_close_matches(name, files, 1)
             raise InputError(f'{folder} has no file {name}_feat.npy. '
-                             + (f'Did you mean {near[0]}? ' if near else '')
+                             + suggestion(name, files)
                              + (f'Its modalities: {", ".join(files)}.' if files else 'It has no *_feat.npy at all.'))
     if len(set(wanted)) < len(wanted):
         raise InputError(f'--modalities {" ".join(wanted)} names a modality twice.')

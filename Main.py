@@ -1,17 +1,19 @@
 """Train a model on a data set folder and report Recall, NDCG and Precision: `python Main.py --help`.
 
-The loop knows four things of a model (see MDMNS in Model.py), so that another one can take part through
+The loop knows these things of a model (see MDMNS in Model.py), so that another one can take part through
 `MODELS` alone:
-    begin_epoch(boundary)           work done once per epoch; returns named figures for metrics.csv. Where it takes steps of
-                                    its own it calls `boundary()` between them (see `Interruptible` below)
+    begin_epoch(boundary)           work done once per epoch; returns named figures for metrics.csv. After each step of
+                                    its own, if any, it calls `boundary()`: the run may be saved and stopped there
     losses(users, pos, neg)         the named terms of a batch's loss, whose sum is minimised
     scores()                        a function of users (B,) that returns their scores of all items (B, I);
                                     its `arrays()` are saved as the trained embeddings
     loop_parameters()               the parameters that the loop's Adam trains; none: begin_epoch does all the work
     closed_form                     true where a single epoch is all there is to do
+    state_dict()                    all that its later epochs depend on, as tensors, numbers, texts, lists, dictionaries
 """
 import math
 import sys
+from contextlib import contextmanager
 
 import torch
 
@@ -20,40 +22,96 @@ from DataHandler import NegativeSampler, UserRows, load_dataset
 from Datasets.generate import ensure_generated
 from Model import MDMNS
 from Params import parse
+from Utils.Checkpoint import (
+    ALL,
+    PREVIOUS,
+    StopSignals,
+    random_states,
+    remove_checkpoints,
+    restore_random_states,
+    save_checkpoint,
+)
 from Utils.Command import run_command
 from Utils.Device import choose_device, keep_freed_memory, set_precision
-from Utils.Errors import InputError
+from Utils.Errors import InputError, NotFiniteError, StoppedError, suggestion
 from Utils.Metrics import NAMES, evaluate
-from Utils.Recommend import check_target, recommend, run_settings
+from Utils.Pass import Pass
+from Utils.Recommend import check_target, load_scores, recommend, run_settings
 from Utils.Results import Best, RunFolder, run_config
-from Utils.TimeLogger import Stopwatch, log, progress, show_loss
+from Utils.Resume import go_on_with, take_up
+from Utils.TimeLogger import Stopwatch, log
 
 MODELS = {'mdmns': MDMNS, **BASELINES}
 
 
-def train_epoch(model, optimiser, sampler, settings, generator):
-    """One pass over the training interactions, shuffled, each with a fresh negative; the mean of each loss term."""
-    negatives = sampler.sample(generator)
-    batches = torch.randperm(len(sampler), generator=generator, device=generator.device).split(settings.batch)
-    bar = progress(batches, 'training')
-    totals = {}
-    for batch in bar:
+class Training:
+    """A model in training and where it stands: everything that a checkpoint of the run holds."""
+
+    def __init__(self, settings, dataset, device):
+        torch.manual_seed(settings.seed)
+        self.settings = settings
+        self.generator = torch.Generator(device).manual_seed(settings.seed)
+        self.model = MODELS[settings.model](dataset, settings, self.generator)
+        parameters = list(self.model.loop_parameters())
+        self.optimiser = torch.optim.Adam(parameters, settings.lr, fused=True) if parameters else None
+        self.sampler = NegativeSampler(UserRows(dataset.train, device)) if parameters else None
+        self.best = Best()
+        self.epoch = 0  # the one in progress
+        self.figures = None  # what the model's begin_epoch returned, once it has
+        self.steps = None  # the pass over the interactions, once it has begun
+
+    def train_epoch(self, boundary):
+        """What is left of the epoch in progress (SPEC section 4); its figures, with the mean of each loss term."""
+        if self.figures is None:
+            self.figures = self.model.begin_epoch(boundary)
+        figures = self.figures
+        if self.optimiser:
+            if self.steps is None:
+                negatives = self.sampler.sample(self.generator)
+                self.steps = Pass(len(self.sampler), self.generator, negatives=negatives)
+            train_steps(self.model, self.optimiser, self.sampler, self.settings.batch, self.steps, boundary)
+            figures = {**self.steps.means(), **figures}
+        self.check(figures)
+        self.epoch, self.figures, self.steps = self.epoch + 1, None, None
+        return figures
+
+    def check(self, figures):
+        """NotFiniteError if one of the figures or parameters is."""
+        for name, value in figures.items():
+            if not math.isfinite(value):
+                raise NotFiniteError(f'{name} became {value}')
+        for name, parameter in self.model.named_parameters():
+            if not parameter.isfinite().all():
+                raise NotFiniteError(f'The parameter {name} is no longer finite')
+
+    def state(self):
+        """What `restore` takes: tensors, numbers, texts, lists and dictionaries. NotFiniteError as `check`."""
+        self.check(self.figures or {})
+        return {'model': self.model.state_dict(), 'optimiser': self.optimiser and self.optimiser.state_dict(),
+                'random': random_states(self.generator), 'best': self.best.state(), 'epoch': self.epoch,
+                'figures': self.figures, 'steps': self.steps and self.steps.state()}
+
+    def restore(self, state):
+        self.model.load_state_dict(state['model'])
+        if self.optimiser:
+            self.optimiser.load_state_dict(state['optimiser'])
+        restore_random_states(state['random'], self.generator)
+        self.best.restore(state['best'])
+        self.epoch, self.figures = state['epoch'], state['figures']
+        self.steps = state['steps'] and Pass.from_state(state['steps'], self.generator.device)
+
+
+def train_steps(model, optimiser, sampler, size, steps, boundary):
+    """The steps that are left of one pass over the training interactions, each with its negative."""
+    negatives = steps.companions['negatives']
+    for batch in steps.batches(size, 'training'):
         terms = model.losses(sampler.users[batch], sampler.positives[batch], negatives[batch])
         loss = sum(terms.values())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        for name, term in terms.items():  # summed on the device: reading them here would wait for every step
-            totals[name] = totals.get(name, 0) + term.detach()
-        show_loss(bar, loss)
-    return {name: float(total) / len(batches) for name, total in totals.items()}
-
-
-def check_finite(figures, epoch):
-    for name, value in figures.items():
-        if not math.isfinite(value):
-            raise InputError(f'The loss term {name} became {value} in epoch {epoch}: training stopped. Lower --lr, or '
-                             'check the features and the loss weights.')
+        steps.add(terms)
+        boundary()
 
 
 def by_popularity(rows):
@@ -89,12 +147,12 @@ def log_protocols(summary, popularity, k):
     log(f'ranking by popularity, for comparison: test {describe(popularity["test"].means(), k)}')
 
 
-def run(settings):
-    """Everything from the data set folder to result.json; returns the latter's content."""
-    watch = Stopwatch()
+def prepare(settings):
+    """(data set, device) of a run, after every check that needs no training."""
     device = choose_device(settings.device, settings.gpu)
     if settings.model not in MODELS:
-        raise InputError(f'--model {settings.model} is not known; there are: {", ".join(MODELS)}.')
+        raise InputError(f'--model {settings.model} is not known. {suggestion(settings.model, MODELS)}'
+                         f'There are: {", ".join(MODELS)}.')
     set_precision(settings.precision, device)
     ensure_generated(settings.data_dir, settings.data)
     dataset = load_dataset(settings.data_dir, settings.data, settings.modalities)
@@ -104,71 +162,120 @@ def run(settings):
                              f'{dataset.name}: lower it.')
     if dataset.test.nnz == 0:
         raise InputError(f'The test matrix of {dataset.name} holds no interaction: there is nothing to evaluate.')
+    return dataset, device
 
-    torch.manual_seed(settings.seed)
-    generator = torch.Generator(device).manual_seed(settings.seed)
-    model = MODELS[settings.model](dataset, settings, generator)
-    parameters = list(model.loop_parameters())
-    optimiser = torch.optim.Adam(parameters, settings.lr, fused=True) if parameters else None
+
+@contextmanager
+def only_finite(training):
+    """End the run with one sentence where a loss or a parameter is not finite."""
+    try:
+        yield
+    except NotFiniteError as error:
+        raise InputError(f'{error} in epoch {training.epoch}: training stopped, and the run is as the epochs before '
+                         'left it. Lower --lr, or check the features and the loss weights, and start anew.') from error
+
+
+def out_of_patience(settings, best, rows):
+    """Whether the last `patience` evaluations brought no better validation Recall."""
+    chosen = best.by_split['val']
+    return bool(settings.patience and chosen
+                and sum(row['epoch'] > chosen['epoch'] for row in rows) >= settings.patience)
+
+
+def run(settings, out, state=None):
+    """Everything from the data set folder to result.json in `out`, an entered RunFolder; state: of its checkpoint."""
+    watch = Stopwatch()
+    dataset, device = prepare(settings)
+    config = run_config(settings, dataset, device)
+    rows, seconds_before = [], 0
+    if state:
+        config, rows, seconds_before = go_on_with(state['config'], config), state['rows'], state['seconds']
+    training = Training(settings, dataset, device)
     train_rows = UserRows(dataset.train, device)
     withheld = {'val': UserRows(dataset.val, device), 'test': UserRows(dataset.test, device)}
-    sampler = NegativeSampler(train_rows)
-
-    out = RunFolder(settings.out or f'results/{dataset.name}/{settings.model}-seed{settings.seed}')
-    log_header(settings, dataset, device, model, out.path)
-    if out.holds_a_run():
-        log('the earlier run in this folder is replaced once the first epoch is evaluated')
-    config = run_config(settings, dataset, device)
     popularity = evaluate(by_popularity(train_rows), train_rows, withheld, settings.topk, settings.tstBat)
+    log_header(settings, dataset, device, training.model, out.path)
+    if state:
+        training.restore(state)
+        out.resume(config, rows)
+        log(f'going on in epoch {training.epoch}' + (f', step {len(training.steps.losses)}' if training.steps else ''))
+    elif out.holds_a_run():
+        log('the earlier run in this folder is replaced once the first epoch is evaluated')
 
-    best, chooser = Best(), 'val' if dataset.val.nnz else 'test'
+    def save():
+        if not out.begun:
+            out.begin(config)
+        save_checkpoint(out.path, {**training.state(), 'config': config, 'rows': out.rows,
+                                   'seconds': seconds_before + watch.read()})
+
+    def boundary():
+        if stop.number:
+            save()
+            raise StoppedError(stop.number, f'stopped in epoch {training.epoch} and saved: --resume goes on from there')
+
+    best, chooser = training.best, 'val' if dataset.val.nnz else 'test'
+    epochs = 1 if training.model.closed_form else settings.epoch
     epoch_watch = Stopwatch()
-    epochs = 1 if model.closed_form else settings.epoch
-    for epoch in range(epochs):
-        figures = model.begin_epoch(lambda: None)
-        if optimiser:
-            figures = {**train_epoch(model, optimiser, sampler, settings, generator), **figures}
-        check_finite(figures, epoch)
-        line = f'epoch {epoch}/{epochs - 1}  ' + ' '.join(f'{name} {x:.4g}' for name, x in figures.items())
-        evaluated = epoch % settings.tstEpoch == 0 or epoch == epochs - 1
-        if evaluated:
-            scores = model.scores()
-            metrics = evaluate(scores, train_rows, withheld, settings.topk, settings.tstBat)
-            if epoch == 0:
-                out.begin(config)
-            if chooser in best.update(epoch, metrics):
-                arrays = scores.arrays()
-                if arrays:
-                    out.write_arrays('embeddings.npz', arrays)
-            means = {split: metrics[split].means() for split in withheld}
-            line += ''.join(f'  | {split} {describe(mean, settings.topk)}' for split, mean in means.items())
-        seconds = epoch_watch.lap()
-        if evaluated:
-            row = {f'{split}_{name}': value for split, mean in means.items() for name, value in mean.items()}
-            out.add_metrics({'epoch': epoch, **figures, **row, 'seconds': round(seconds, 3)})
-        log(f'{line}  | {seconds:.1f} s')
+    with StopSignals() as stop, only_finite(training):
+        while training.epoch < epochs and not out_of_patience(settings, best, out.rows):
+            epoch = training.epoch
+            figures = training.train_epoch(boundary)
+            line = f'epoch {epoch}/{epochs - 1}  ' + ' '.join(f'{name} {x:.4g}' for name, x in figures.items())
+            evaluated = epoch % settings.tstEpoch == 0 or epoch == epochs - 1
+            if evaluated:
+                scores = training.model.scores()
+                metrics = evaluate(scores, train_rows, withheld, settings.topk, settings.tstBat)
+                if not out.begun:
+                    out.begin(config)
+                if chooser in best.update(epoch, metrics) and scores.arrays():
+                    out.write_arrays('embeddings.npz', scores.arrays())
+                means = {split: metrics[split].means() for split in withheld}
+                line += ''.join(f'  | {split} {describe(mean, settings.topk)}' for split, mean in means.items())
+            seconds = epoch_watch.lap()
+            if evaluated:
+                row = {f'{split}_{name}': value for split, mean in means.items() for name, value in mean.items()}
+                out.add_metrics({'epoch': epoch, **figures, **row, 'seconds': round(seconds, 3)})
+            log(f'{line}  | {seconds:.1f} s')
+            if settings.checkpoint_every and (training.epoch % settings.checkpoint_every == 0
+                                              or training.epoch == epochs):
+                save()
+            boundary()
+    if training.epoch < epochs:
+        log(f'no better validation Recall in {settings.patience} evaluations: stopping early')
 
     summary = best.summary()
     result = {'dataset': dataset.name, 'config': config, **summary, 'popularity': popularity['test'].means(),
-              'seconds': round(watch.lap(), 3)}
+              'seconds': round(seconds_before + watch.lap(), 3)}
     out.write_arrays('per_user.npz', best.per_user())
     out.write_json('result.json', result)
+    remove_checkpoints(out.path, (PREVIOUS,) if settings.checkpoint_every else ALL)
     log_protocols(summary, popularity, settings.topk)
     if settings.recommend is not None:
-        recommend(out.path, dataset, settings, device)
-    return result
+        saved = (out.path / 'embeddings.npz').exists()
+        recommend(load_scores(out.path, device) if saved else training.model.scores(), dataset, settings, device)
+
+
+def recommend_from(run_path, argv):
+    """Recommendations from the embeddings of a run; nothing is trained."""
+    settings = parse(argv, run_settings(run_path))
+    dataset = load_dataset(settings.data_dir, settings.data, modalities=())  # no feature is needed
+    device = choose_device(settings.device, settings.gpu)
+    recommend(load_scores(run_path, device), dataset, settings, device)
 
 
 def start(argv):
     settings = parse(argv)
     if settings.recommend is not None:
         check_target(settings.recommend)
-    if settings.load is None:
-        run(settings)
-    else:
-        settings = parse(argv, run_settings(settings.load))
-        dataset = load_dataset(settings.data_dir, settings.data, modalities=())  # no feature is needed
-        recommend(settings.load, dataset, settings, choose_device(settings.device, settings.gpu))
+    if settings.load is not None:
+        recommend_from(settings.load, argv)
+        return
+    with RunFolder(settings.out or f'results/{settings.data}/{settings.model}-seed{settings.seed}') as out:
+        work = take_up(out, argv)
+        if work is not None:
+            run(work[0], out, work[1])
+        elif settings.recommend is not None:
+            recommend_from(out.path, argv)
 
 
 def main(argv=None):

@@ -6,7 +6,7 @@ RUN = $(VENV)/bin/python
 .PHONY: demo test lint clean
 
 demo: $(VENV)/demo-ready
-	$(RUN) Main.py --data demo --epoch 15 --lr 3e-3 --out results/demo
+	$(RUN) Main.py --data demo --epoch 15 --lr 3e-3 --out results/demo --overwrite
 
 test: $(VENV)/test-ready lint
 	$(RUN) -m pytest

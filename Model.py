@@ -12,10 +12,11 @@ from torch import nn
 from DataHandler import UserRows, require_features
 from Utils.Errors import InputError
 from Utils.FastSampling import make_sampler
-from Utils.Graph import drop_entries, normalised_graph
+from Utils.Graph import Graph, drop_entries, normalised_graph
 from Utils.Layers import Linear, MatrixProjection, random_bits, timestep_embedding, unit_rows
 from Utils.Metrics import DotScores
-from Utils.TimeLogger import progress, show_loss
+from Utils.Pass import Pass
+from Utils.TimeLogger import progress
 from Utils.Utils import (
     FUSED,
     cross_modal_loss,
@@ -189,6 +190,7 @@ class MDMNS(nn.Module):
         self.features = {name: torch.as_tensor(table, device=device) for name, table in dataset.features.items()}
         self.adj = normalised_graph(self.rows.users, self.rows.items, self.rows.shape)
         self.modal_adj = {}  # rebuilt by begin_epoch
+        self.denoiser_pass = None  # the one in progress
 
         self.user_embeds = nn.Parameter(torch.empty(dataset.n_users, d, device=device))
         self.item_embeds = nn.Parameter(torch.empty(dataset.n_items, d, device=device))
@@ -212,6 +214,20 @@ class MDMNS(nn.Module):
     def loop_parameters(self):
         """What the training loop's own Adam trains: all but the denoisers, which have theirs."""
         return [self.user_embeds, self.item_embeds, self.modal_weight, *self.projections.parameters()]
+
+    def get_extra_state(self):
+        """What belongs to the model's state beside its parameters and buffers; part of `state_dict()`."""
+        return {'modal_adj': {name: adj.state() for name, adj in self.modal_adj.items()},
+                'denoiser_pass': self.denoiser_pass and self.denoiser_pass.state(),
+                'denoiser_optimisers': {name: optimiser.state_dict()
+                                        for name, optimiser in self.denoiser_optimisers.items()}}
+
+    def set_extra_state(self, state):
+        device = self.generator.device
+        self.modal_adj = {name: Graph.from_state(adj, device) for name, adj in state['modal_adj'].items()}
+        self.denoiser_pass = state['denoiser_pass'] and Pass.from_state(state['denoiser_pass'], device)
+        for name, optimiser in self.denoiser_optimisers.items():
+            optimiser.load_state_dict(state['denoiser_optimisers'][name])
 
     # The graph network (section 5)
 
@@ -294,11 +310,13 @@ class MDMNS(nn.Module):
     def begin_epoch(self, boundary=lambda: None):
         """Train the denoisers for one pass over all users' rows and rebuild the modal graphs (section 4, 2 and 3).
 
+        boundary: called after every step, when `state_dict()` has all that is needed to go on from there.
         Returns the mean diffusion loss of each modality.
         """
-        means = self.train_denoisers()
+        figures = self.train_denoisers(boundary)
         self.rebuild_graphs()
-        return {f'diffusion_{name}': float(mean) for name, mean in means.items()}
+        self.denoiser_pass = None
+        return figures
 
     def guides(self, projected):
         """G_m: the mean of the other modalities' projected features; with a single modality, its own."""
@@ -307,16 +325,16 @@ class MDMNS(nn.Module):
         return {name: sum(table for other, table in projected.items() if other != name) / (len(projected) - 1)
                 for name in projected}
 
-    def train_denoisers(self):
+    def train_denoisers(self, boundary=lambda: None):
+        """What is left of a pass over all users' rows; the mean loss of each denoiser."""
         settings, generator, device = self.settings, self.generator, self.generator.device
+        self.denoiser_pass = steps = self.denoiser_pass or Pass(len(self.user_embeds), generator)
         with torch.no_grad():
             features = self.project()
         guides = self.guides(features) if settings.guidance == 'released' else {}
-        totals = {name: torch.zeros((), device=device) for name in self.modalities}
-        batches = torch.randperm(len(self.user_embeds), generator=generator, device=device).split(settings.batch)
-        bar = progress(batches, 'denoisers')
-        for users in bar:
+        for users in steps.batches(settings.batch, 'denoisers'):
             x_0 = self.rows.batch(users)
+            losses = {}
             for name in self.modalities:
                 timesteps = torch.randint(settings.steps, (len(users),), generator=generator, device=device)
                 noise = torch.randn(x_0.shape, generator=generator, device=device)
@@ -331,11 +349,12 @@ class MDMNS(nn.Module):
                 self.denoiser_optimisers[name].zero_grad()
                 loss.backward()
                 self.denoiser_optimisers[name].step()
-                totals[name] += loss.detach()
-            show_loss(bar, loss)
+                losses[f'diffusion_{name}'] = loss
+            steps.add(losses)
+            boundary()
         for optimiser in self.denoiser_optimisers.values():
             optimiser.zero_grad()  # frees the gradients until the next epoch
-        return {name: total / len(batches) for name, total in totals.items()}
+        return steps.means()
 
     def rebuild_graphs(self):
         """Each user's rebuild_k largest items of the sample become the modal graphs (section 3)."""

@@ -85,6 +85,11 @@ def build_parser():
                      help='modalities to use, in this order; default: all the data set has')
     run.add_argument('--model', default='mdmns', help='model to train')
     run.add_argument('--out', default=None, help="the run's folder; default: results/<data>/<model>-seed<seed>")
+    run.add_argument('--resume', action='store_true', help='go on with the run in --out where its checkpoint stands')
+    run.add_argument('--overwrite', action='store_true', help='replace a run that --out holds')
+    run.add_argument('--checkpoint_every', type=number(int, 0), default=1, metavar='EPOCHS',
+                     help='save what --resume needs after every this many epochs; 0: only when stopped by Ctrl-C or '
+                          'SIGTERM')
     run.add_argument('--recommend', default=None, metavar='FILE',
                      help="write each user's best items: a TREC run file if FILE ends in .trec, else CSV")
     run.add_argument('--load', default=None, metavar='RUN',
@@ -143,6 +148,21 @@ def build_parser():
                            help='share of the rebuilt edges kept')
 
     plain = parser.add_argument_group('baselines without features')
+    plain.add_argument('--neighbours', type=number(int, 1), default=100, help='itemknn: similar items kept per item')
+    plain.add_argument('--shrink', type=number(float, 0), default=10.0,
+                       help='itemknn: added to the denominator of the cosine')
+    plain.add_argument('--ridge', type=number(float, above=0), default=100.0,
+                       help='ease: weight of the squares of its matrix')
+    plain.add_argument('--alpha', type=number(float, above=0), default=0.1,
+                       help='ials: weight of the error on every user-item pair; an interaction has 1')
+    plain.add_argument('--message_drop', type=number(float, 0, 0.99), default=0.1,
+                       help="ngcf: dropout of each layer's output")
+    plain.add_argument('--edge_drop', type=number(float, 0, 0.99), default=0.1,
+                       help='sgl: share of the interactions left out of each view; hccf: of the entries of its graphs')
+    plain.add_argument('--clusters', type=number(int, 1), default=100, help='ncl: clusters of users, and of items')
+    plain.add_argument('--proto_reg', type=number(float, 0), default=1e-3,
+                       help='ncl: weight of the contrast with the clusters')
+    plain.add_argument('--hyperedges', type=number(int, 1), default=128, help='hccf: hyperedges of users, and of items')
     featured = parser.add_argument_group('baselines with features')
 
     speed = parser.add_argument_group('speed and memory')
@@ -150,7 +170,8 @@ def build_parser():
                        help='matrix products: highest float32, high TF32 on CUDA, bf16 besides bfloat16 while the '
                             'denoisers train; default: highest on a CPU, high on CUDA')
     speed.add_argument('--cl_sample', type=number(int, 1), default=None, metavar='N',
-                       help='multi-level contrast over this many rows drawn anew each step; default: over all rows')
+                       help='contrast over this many rows drawn anew each step (mdmns: the multi-level one, of all '
+                            "rows; sgl, ncl, hccf: of the batch's); default: over all of them")
     speed.add_argument('--nce_chunk', type=number(int, 1), default=None, metavar='ROWS',
                        help='rows of similarities held at a time; default: what suits the device')
     return parser
@@ -170,6 +191,8 @@ def check_together(settings):
                            ('load', 'the folder of a run')):
         if getattr(settings, flag) is not None and not getattr(settings, flag).strip():
             raise InputError(f'argument --{flag}: got a blank, expected {expected}')
+    if settings.resume and settings.overwrite:
+        raise InputError('--resume goes on with the run in --out and --overwrite replaces it: give one of them')
     if settings.load is not None and settings.recommend is None:
         raise InputError('--load only serves to write recommendations: give their file with --recommend')
     if not settings.gpu.isdecimal():

@@ -4,7 +4,7 @@ import sys
 
 import torch
 
-from Utils.Errors import InputError
+from Utils.Errors import InputError, StoppedError
 
 
 def run_command(name, function, memory_advice='free some, or use a larger machine'):
@@ -17,6 +17,9 @@ def run_command(name, function, memory_advice='free some, or use a larger machin
         return function() or 0
     except InputError as error:
         return fail(error)
+    except StoppedError as stopped:
+        print(f'{name}: {stopped}', file=sys.stderr)
+        return stopped.exit_code
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

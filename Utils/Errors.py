@@ -1,6 +1,25 @@
-"""The one exception that means: the user can put this right."""
+"""The exceptions that a user meets, each as one sentence."""
+from difflib import get_close_matches
 
 
 class InputError(ValueError):
     """Something the user gave cannot be used. The message is one sentence or two: what was got, what
     was expected, what to do. `Main.py` prints it without a traceback and exits with code 2."""
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss or a parameter is NaN or infinite; the message says which, and at which step."""
+
+
+class StoppedError(Exception):
+    """The run was asked to stop by a signal and has saved what is needed to go on."""
+
+    def __init__(self, number, message):
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
+def suggestion(name, known):
+    """'Did you mean ...? ' where a known name is close, else nothing."""
+    near = get_close_matches(name, known, 1)
+    return f'Did you mean {near[0]}? ' if near else ''

@@ -18,6 +18,14 @@ class UserMetrics:
     ndcg: np.ndarray
     precision: np.ndarray
 
+    def state(self):
+        """As tensors, for a checkpoint."""
+        return {name: torch.as_tensor(vector) for name, vector in vars(self).items()}
+
+    @classmethod
+    def from_state(cls, state):
+        return cls(**{name: vector.numpy() for name, vector in state.items()})
+
     def means(self):
         """The mean over users of each metric; NaN where no user has a withheld item."""
         return {name: float(getattr(self, name).mean()) if len(self.users) else float('nan') for name in NAMES}

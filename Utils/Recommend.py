@@ -58,13 +58,16 @@ def load_scores(run, device):
                       for name, pair in pairs.items()})
 
 
-def recommend(run, dataset, settings, device):
-    """Write every user's `topk` items that are not in her training data, best first, to `settings.recommend`."""
-    score = load_scores(run, device)
-    if (len(score.users), len(score.items)) != dataset.train.shape:
-        raise InputError(f'The run {run} has {len(score.users):,} users and {len(score.items):,} items, but '
-                         f'{dataset.name} has {dataset.n_users:,} and {dataset.n_items:,}: give the data set it was '
-                         'trained on with --data and --data_dir.')
+def recommend(score, dataset, settings, device):
+    """Write every user's `topk` items that are not in her training data, best first, to `settings.recommend`.
+
+    score: users (B,) -> scores of all items (B, I).
+    """
+    sizes = (len(score.users), len(score.items)) if isinstance(score, DotScores) else dataset.train.shape
+    if sizes != dataset.train.shape:
+        raise InputError(f'The run has {sizes[0]:,} users and {sizes[1]:,} items, but {dataset.name} has '
+                         f'{dataset.n_users:,} and {dataset.n_items:,}: give the data set it was trained on with '
+                         '--data and --data_dir.')
     user_ids, item_ids = (load_ids(Path(settings.data_dir) / settings.data, side, size)
                           for side, size in zip(('users', 'items'), dataset.train.shape, strict=True))
     path = Path(settings.recommend)

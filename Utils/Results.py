@@ -1,9 +1,11 @@
 """What a run leaves in its folder, and the two protocols by which its best epoch is chosen."""
 import csv
+import fcntl
 import json
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -11,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from Utils.Checkpoint import NEWEST, PREVIOUS, remove_checkpoints
 from Utils.Errors import InputError
-from Utils.Metrics import NAMES
+from Utils.Metrics import NAMES, UserMetrics
 
+NOT_TOLD = ('resume', 'overwrite')  # settings that are no part of what a run computes
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -37,6 +41,18 @@ class Best:
                 improved.append(split)
         return improved
 
+    def state(self):
+        """For a checkpoint: what `restore` takes."""
+        return {split: best and {'epoch': best['epoch'],
+                                 'metrics': {name: users.state() for name, users in best['metrics'].items()}}
+                for split, best in self.by_split.items()}
+
+    def restore(self, state):
+        self.by_split = {split: best and {'epoch': best['epoch'],
+                                          'metrics': {name: UserMetrics.from_state(users)
+                                                      for name, users in best['metrics'].items()}}
+                         for split, best in state.items()}
+
     def summary(self):
         """The `best_test` and `best_val` entries of result.json; None where a split has no withheld item."""
         test, val = self.by_split['test'], self.by_split['val']
@@ -55,35 +71,85 @@ class Best:
 
 
 class RunFolder:
-    """Writes a run's files. `metrics.csv` grows by a row per evaluated epoch; each other file is written whole and
-    then put in place of an earlier one."""
+    """Writes a run's files; to be entered (`with`), since two runs at once in one folder are refused.
+
+    `metrics.csv` grows by a row per evaluated epoch; each other file is written whole and then put in place of an
+    earlier one.
+    """
 
     FILES = ('config.json', 'metrics.csv', 'result.json', 'per_user.npz', 'embeddings.npz')
+    LOCK = '.lock'
 
     def __init__(self, path):
         self.path = Path(path)
-        self.columns = None
+        self.rows = []  # of metrics.csv
+        self.begun = False  # whether what the folder holds is of this run
+        self.made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+
+    def __enter__(self):
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not os.access(self.path, os.W_OK | os.X_OK):
-                raise PermissionError(13, 'Permission denied')
+            self._lock()
+        except BlockingIOError as error:
+            raise InputError(f'Another run is at work in {self.path}: wait for its end, or choose another '
+                             '--out.') from error
         except OSError as error:
             raise InputError(f'The run folder {self.path} cannot be made or written to ({error.strerror}): '
                              'choose another with --out.') from error
         for name in self.FILES:
             if (self.path / name).is_dir():
+                self.__exit__()
                 raise InputError(f'{self.path / name} is a folder where a file of the run belongs: choose another '
                                  '--out.')
+        return self
+
+    def _lock(self):
+        """Hold the folder's lock file; BlockingIOError if another process does."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        while True:
+            self.lock = open(self.path / self.LOCK, 'a')  # noqa: SIM115 (held open while the run lasts)
+            try:
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(self.lock.fileno()).st_ino == (self.path / self.LOCK).stat().st_ino:
+                    return
+            except FileNotFoundError:
+                pass  # its last holder removed it after we had opened it
+            except OSError:
+                self.lock.close()
+                raise
+            self.lock.close()
+
+    def __exit__(self, *_):
+        """Leave nothing behind of a run that has not begun."""
+        (self.path / self.LOCK).unlink(missing_ok=True)
+        self.lock.close()
+        with suppress(OSError):  # not empty
+            for folder in self.made:
+                folder.rmdir()
+
+    def is_finished(self):
+        return (self.path / 'result.json').exists()
 
     def holds_a_run(self):
-        return any((self.path / name).exists() for name in self.FILES)
+        return any((self.path / name).exists() for name in (*self.FILES, NEWEST, PREVIOUS))
 
     def begin(self, config):
         """Remove the files of an earlier run, so that none of them is taken for this one's, and write config.json.
         To be called once there is something to put in their place."""
         for name in self.FILES:
             (self.path / name).unlink(missing_ok=True)
+        remove_checkpoints(self.path)
+        self.rows, self.begun = [], True
         self.write_json('config.json', config)
+
+    def resume(self, config, rows):
+        """Bring the files to where a checkpoint of this run stands: rows of metrics.csv after it are dropped."""
+        for name in ('result.json', 'per_user.npz'):
+            (self.path / name).unlink(missing_ok=True)
+        self.write_json('config.json', config)
+        self.rows, self.begun = [], True
+        (self.path / 'metrics.csv').unlink(missing_ok=True)
+        for row in rows:
+            self.add_metrics(row)
 
     def write_json(self, name, content):
         self._replace(name, lambda path: path.write_text(json.dumps(content, indent=2) + '\n'))
@@ -93,23 +159,27 @@ class RunFolder:
 
     def add_metrics(self, row):
         """Append one evaluated epoch to metrics.csv; the first row's keys are the columns."""
-        self.columns = self.columns or list(row)
+        self.rows.append(row)
         with open(self.path / 'metrics.csv', 'a', newline='') as file:
-            writer = csv.DictWriter(file, self.columns)
-            if file.tell() == 0:
+            writer = csv.DictWriter(file, list(self.rows[0]))
+            if len(self.rows) == 1:
                 writer.writeheader()
             writer.writerow(row)
 
     def _replace(self, name, write):
         stem, suffix = name.split('.')
         partial = self.path / f'{stem}.partial.{suffix}'
-        write(partial)
-        partial.replace(self.path / name)
+        try:
+            write(partial)
+            partial.replace(self.path / name)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def run_config(settings, dataset, device):
-    """What is needed to run this again: settings, seed, data statistics, versions, device and git revision."""
-    return {'settings': asdict(settings), 'seed': settings.seed, 'dataset': dataset.statistics(),
+    """What is needed to run this again: settings, statistics and checksum of the data, versions, device, revision."""
+    told = {name: value for name, value in asdict(settings).items() if name not in NOT_TOLD}
+    return {'settings': told, 'seed': settings.seed, 'dataset': dataset.statistics(), 'data_sha256': dataset.sha256(),
             'device': str(device), 'threads': torch.get_num_threads(), 'git': git_revision(),
             'versions': {'python': platform.python_version(),
                          **{name: version(name) for name in ('torch', 'numpy', 'scipy')}}}

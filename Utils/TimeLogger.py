@@ -9,9 +9,9 @@ def log(message):
     tqdm.write(f'{time.strftime("%Y-%m-%d %H:%M:%S")}  {message}')
 
 
-def progress(iterable, description):
+def progress(iterable, description, **settings):
     """A progress bar over `iterable` that vanishes when done; silent where stderr is no terminal."""
-    return tqdm(iterable, description, disable=None, leave=False, dynamic_ncols=True)
+    return tqdm(iterable, description, disable=None, leave=False, dynamic_ncols=True, **settings)
 
 
 def show_loss(bar, loss, every=10):
@@ -25,6 +25,9 @@ class Stopwatch:
 
     def __init__(self):
         self.start = time.perf_counter()
+
+    def read(self):
+        return time.perf_counter() - self.start
 
     def lap(self):
         now = time.perf_counter()

@@ -9,11 +9,12 @@ import torch
 from conftest import planted, write_dataset
 
 from DataHandler import Dataset, NegativeSampler, UserRows
-from Main import MODELS, main, train_epoch
+from Main import MODELS, main, train_steps
 from Params import parse
 from Utils.Device import choose_device
 from Utils.Errors import InputError
 from Utils.Metrics import DotScores
+from Utils.Pass import Pass
 
 TINY = '--latdim 8 --dims 16 --guide_fused_hidden_dim 4 --batch 64 --topk 5 --lr 0.02'
 
@@ -42,7 +43,7 @@ def test_what_a_run_leaves(data_dir, tmp_path, capsys):
     out = tmp_path / 'run'
     result = train(data_dir, out)
     assert {path.name for path in out.iterdir()} == {
-        'config.json', 'metrics.csv', 'result.json', 'per_user.npz', 'embeddings.npz'}
+        'config.json', 'metrics.csv', 'result.json', 'per_user.npz', 'embeddings.npz', 'checkpoint.pt'}
     config = json.loads((out / 'config.json').read_text())
     assert config == result['config']
     assert config['settings']['latdim'] == 8
@@ -168,7 +169,9 @@ def test_the_loop_step_by_step(rng, biases):
     reported = []
     for _ in range(2):
         model.begin_epoch(None)
-        reported.append(train_epoch(model, optimiser, sampler, settings, generator)['bpr'])
+        steps = Pass(len(sampler), generator, negatives=sampler.sample(generator))
+        train_steps(model, optimiser, sampler, settings.batch, steps, lambda: None)
+        reported.append(steps.means()['bpr'])
 
     twin = Biases(dataset, settings, generator)
     twin.begin_epoch(None)
@@ -230,12 +233,12 @@ def test_a_run_that_fails_leaves_the_earlier_one(data_dir, tmp_path, monkeypatch
     train(data_dir, tmp_path / 'run')
     before = {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()}
     for error, code in ((MemoryError(), 2), (KeyboardInterrupt(), 130), (OSError(28, 'No space left', 'file'), 2)):
-        monkeypatch.setattr('Main.train_epoch', lambda *_, error=error: (_ for _ in ()).throw(error))
-        assert main(f'--data tiny --data_dir {data_dir} --out {tmp_path / "run"} {TINY}'.split()) == code
+        monkeypatch.setattr('Main.train_steps', lambda *_, error=error: (_ for _ in ()).throw(error))
+        assert main(f'--data tiny --data_dir {data_dir} --out {tmp_path / "run"} --overwrite {TINY}'.split()) == code
         assert {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()} == before
     assert 'Traceback' not in capsys.readouterr().err
     monkeypatch.undo()
-    train(data_dir, tmp_path / 'run', '--seed 9')
+    train(data_dir, tmp_path / 'run', '--seed 9 --overwrite')
     assert json.loads((tmp_path / 'run' / 'config.json').read_text())['seed'] == 9
 
 
@@ -248,7 +251,7 @@ def test_mistakes_get_one_sentence_and_change_nothing(data_dir, tmp_path, capsys
     out = tmp_path / 'run'
     out.mkdir()
     (out / 'metrics.csv').write_text('earlier')
-    code = main(f'--data tiny --data_dir {data_dir} --out {out} {TINY} {flags}'.split())
+    code = main(f'--data tiny --data_dir {data_dir} --out {out} --overwrite {TINY} {flags}'.split())
     error = capsys.readouterr().err
     assert code == 2
     assert message in error
@@ -286,5 +289,5 @@ def test_devices():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='torch sees no CUDA device here')
 def test_on_cuda(data_dir, tmp_path):
     for method in (0, 1):
-        result = train(data_dir, tmp_path / 'run', f'--device cuda --epoch 15 --cl_method {method}')
+        result = train(data_dir, tmp_path / 'run', f'--overwrite --device cuda --epoch 15 --cl_method {method}')
         assert result['best_val']['test']['recall'] > 0.9

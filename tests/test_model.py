@@ -197,7 +197,7 @@ def test_denoiser_training_step_by_step(rng, guidance):
             optimisers[name].step()
             totals[name] += float(loss.detach()) / 2
     for name in features:
-        assert float(figures[name]) == pytest.approx(totals[name], rel=1e-3)
+        assert float(figures[f'diffusion_{name}']) == pytest.approx(totals[name], rel=1e-3)
         for ours, plain in zip(model.denoisers[slot(name)].parameters(), twin.denoisers[slot(name)].parameters(),
                                strict=True):
             # Adam's first steps have the size lr whatever the gradient's, so a tiny gradient's rounding shows in full

@@ -1,0 +1,96 @@
+"""Whether and how a run goes on that its folder holds: --resume and --overwrite."""
+import dataclasses
+import json
+
+from Params import parse
+from Utils.Checkpoint import load_checkpoint
+from Utils.Errors import InputError
+from Utils.TimeLogger import log
+
+OF_THE_CALL = ('out', 'recommend', 'load', 'resume', 'overwrite')  # settings of a command, not of the run
+MAY_DIFFER = (*OF_THE_CALL, 'epoch', 'data_dir', 'device', 'gpu', 'checkpoint_every')
+HINT = 'give --resume to go on with it, --overwrite to replace it, or another --out'
+
+
+def take_up(out, argv):
+    """(settings, checkpoint or None) for the command line and the entered RunFolder; None where nothing is left to do.
+
+    With --resume, settings that the command line does not name are those of the run. InputError where the folder holds
+    a run and neither --resume nor --overwrite is given, or where a named setting is not the run's.
+    """
+    settings = parse(argv)
+    finished = out.is_finished()
+    if settings.overwrite or not out.holds_a_run():
+        if settings.resume:
+            log(f'{out.path} holds no run: starting from the beginning')
+        return settings, None
+    if not settings.resume:
+        raise InputError(f'{out.path} holds {"a finished" if finished else "an unfinished"} run: {HINT}.')
+    state = load_checkpoint(out.path)
+    if state is None and not finished:
+        log(f'{out.path} holds no checkpoint: starting from the beginning')
+        return settings, None
+    config = state['config'] if state else read_config(out.path)
+    settings = parse(argv, recorded_settings(config, settings))
+    refuse_differences(dataclasses.asdict(settings), config['settings'])
+    done = read_config(out.path)['settings']['epoch'] if finished else state['epoch']
+    if settings.epoch < done:
+        raise InputError(f'--epoch {settings.epoch} is less than the {done} epochs that are done in {out.path}: give '
+                         'more, or another --out.')
+    if finished and settings.epoch == done:
+        log(f'the run in {out.path} is finished: nothing is left to do')
+        return None
+    if state is None:
+        raise InputError(f'{out.path} holds a finished run without its checkpoint, which --epoch cannot prolong: '
+                         'give --overwrite to start anew, or another --out.')
+    return settings, state
+
+
+def read_config(folder):
+    path = folder / 'config.json'
+    try:
+        config = json.loads(path.read_text())
+        if not isinstance(config['settings']['epoch'], int):
+            raise ValueError
+        return config
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not readable as a run's settings ({type(error).__name__}): start anew with "
+                         '--overwrite, or give another --out.') from error
+
+
+def recorded_settings(config, known):
+    """The run's settings as defaults for Params.parse; known: settings that have every name."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in config['settings'].items()
+            if name not in OF_THE_CALL and hasattr(known, name)}
+
+
+def refuse_differences(now, then):
+    told = [f'--{name} is {then[name]} there and {now[name]} here' for name in now
+            if name in then and name not in MAY_DIFFER and _plain(now[name]) != _plain(then[name])]
+    if told:
+        raise InputError(f'The run cannot be resumed with other settings ({"; ".join(told)}): leave these flags out, '
+                         'or give another --out.')
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+def go_on_with(config, now):
+    """The config to record for a resumed run: its own, with the settings that may differ as they are now.
+
+    InputError if the data or the kind of device are others. Other versions or threads are told of and recorded as
+    `resumed_with`: the numbers may then differ in their last digits from those of a run left alone.
+    """
+    if config['data_sha256'] != now['data_sha256']:
+        raise InputError(f'The data set {now["settings"]["data"]} in {now["settings"]["data_dir"]} is not the one that '
+                         'the run began with: give the folder that holds it with --data_dir.')
+    if config['device'].split(':')[0] != now['device'].split(':')[0]:
+        raise InputError(f'The run began on {config["device"]} and cannot go on on {now["device"]}, whose random '
+                         'numbers are others: choose with --device.')
+    changed = {name: now[name] for name in ('threads', 'git', 'versions') if config[name] != now[name]}
+    if changed:
+        log(f'resumed with other {", ".join(changed)} than it began with: last digits may differ')
+        config = {**config, 'resumed_with': changed}
+    return {**config, 'settings': {**config['settings'],
+                                   **{name: value for name, value in now['settings'].items() if name in MAY_DIFFER}}}
