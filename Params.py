@@ -164,6 +164,14 @@ def build_parser():
                        help='ncl: weight of the contrast with the clusters')
     plain.add_argument('--hyperedges', type=number(int, 1), default=128, help='hccf: hyperedges of users, and of items')
     featured = parser.add_argument_group('baselines with features')
+    featured.add_argument('--embed_drop', type=number(float, 0, 0.99), default=0.3,
+                          help='bm3: dropout that makes the views the targets')
+    featured.add_argument('--item_links', type=number(int, 1), default=10,
+                          help='lattice: nearest items by features that an item is linked to')
+    featured.add_argument('--item_layers', type=number(int, 0), default=1,
+                          help='lattice: layers over the graph between items')
+    featured.add_argument('--graph_skip', type=number(float, 0, 1), default=0.9,
+                          help='lattice: share of the graphs of raw features; the rest is of learned ones')
 
     speed = parser.add_argument_group('speed and memory')
     speed.add_argument('--precision', choices=('highest', 'high', 'bf16'), default=None,

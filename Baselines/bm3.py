@@ -1,0 +1,60 @@
+"""BM3: Zhou, Zhou, Liu, Zeng, Miao, Wang, You, Jiang, "Bootstrap Latent Representations for Multi-modal
+Recommendation", WWW 2023, arXiv 2207.05969."""
+import torch
+import torch.nn.functional as F
+
+from Baselines.common import dropped_out
+from Baselines.features import Projections, feature_tables
+from Baselines.lightgcn import LightGCN
+from Utils.Layers import Linear
+from Utils.Metrics import DotScores
+from Utils.Utils import rows_of
+
+
+def away(online, target):
+    """1 - mean cosine of the rows (B, d) of two views; no gradient flows through the second."""
+    return 1 - F.cosine_similarity(online, target.detach()).mean()
+
+
+class BM3(LightGCN):
+    """Interacting pairs and their features are drawn together, without negatives.
+
+    h_u, h_i: LightGCN's means of layers, h_i with e_i added once more. F_m: the linear projection of the features. One
+    linear predictor P makes the online view h~ = P h of each; its target h. = dropout(h), without gradient, comes from
+    the same h. With C the mean cosine over the batch's pairs (u, i):
+        rec   = (1 - C(h~_u, h._i)) + (1 - C(h~_i, h._u))
+        align = sum_m 1 - C(F~_m,i, h._i)
+        mask  = sum_m 1 - C(F~_m,i, F._m,i)
+        reg   = reg * mean of (||h_u||^2 + ||h_i||^2)/2
+    The loss is rec + ssl_reg (align + mask) + reg; the scores are <h~_u, h~_i>.
+    """
+
+    def __init__(self, dataset, settings, generator):
+        super().__init__(dataset, settings, generator)
+        tables = feature_tables(dataset, type(self).__name__, generator.device)
+        self.projections = Projections(tables, settings.latdim, generator)
+        self.predictor = Linear(settings.latdim, settings.latdim, generator)
+
+    def outputs(self):
+        users, items = super().outputs()
+        return users, items + self.item_embeds
+
+    def target(self, view):
+        return dropped_out(view.detach(), self.settings.embed_drop, self.generator)
+
+    def losses(self, users, positives, negatives):
+        settings, predictor = self.settings, self.predictor
+        user_table, item_table = self.outputs()
+        users, items = rows_of(user_table, users), rows_of(item_table, positives)
+        features = self.projections(positives)
+        item_target = self.target(items)
+        rec = away(predictor(users), item_target) + away(predictor(items), self.target(users))
+        align = sum(away(predictor(table), item_target) for table in features.values())
+        mask = sum(away(predictor(table), self.target(table)) for table in features.values())
+        decay = (users.square().sum() + items.square().sum()) / (2 * len(users))
+        return {'rec': rec, 'align': settings.ssl_reg * align, 'mask': settings.ssl_reg * mask,
+                'reg': settings.reg * decay}
+
+    @torch.no_grad()
+    def scores(self):
+        return DotScores({'final': tuple(map(self.predictor, self.outputs()))})

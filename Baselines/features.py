@@ -1,0 +1,30 @@
+"""The items' features as the baselines see them: X_m (I, d_m) of every modality m, its rows of unit length, so that
+no modality outweighs another by the units it was measured in."""
+import torch
+from torch import nn
+
+from DataHandler import require_features
+from Model import slot
+from Utils.Layers import Linear, unit_rows
+from Utils.Utils import rows_of
+
+
+def feature_tables(dataset, model, device):
+    """name -> X_m. InputError, in which the model's name stands, where the data set has no features."""
+    require_features(dataset, model)
+    return {name: unit_rows(torch.as_tensor(table, device=device)) for name, table in dataset.features.items()}
+
+
+class Projections(nn.Module):
+    """F_m = X_m W_m' + b_m (I, d) of every modality."""
+
+    def __init__(self, tables, latdim, generator):
+        super().__init__()
+        self.tables = tables
+        self.layers = nn.ModuleDict({slot(name): Linear(table.shape[1], latdim, generator)
+                                     for name, table in tables.items()})
+
+    def forward(self, items=None):
+        """name -> F_m, or its rows of the given items (B,)."""
+        return {name: self.layers[slot(name)](table if items is None else rows_of(table, items))
+                for name, table in self.tables.items()}

@@ -1,0 +1,49 @@
+"""VBPR: He, McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI 2016,
+arXiv 1510.01784."""
+import torch
+from torch import nn
+
+from Baselines.common import EmbeddingModel, xavier
+from Baselines.features import feature_tables
+from Utils.Utils import bpr_loss, rows_of
+
+
+class VBPR(EmbeddingModel):
+    """Matrix factorisation in which each user has a taste for what features show, too:
+
+        x_ui = b_i + <gamma_u, gamma_i> + <theta_u, E' f_i> + <beta, f_i>
+
+    with f_i (D,) the features of all modalities joined, E (D, d), beta (D,), and gamma, theta (d,). What depends on
+    the user alone (the paper's alpha and b_u) ranks nothing and is left out. As a product of tables, the user's
+    row is [gamma_u, theta_u, 1] and the item's [gamma_i, f_i [E, beta] + [0, b_i]]. E and beta are not decayed
+    (the paper's lambda_E = 0).
+    """
+
+    def __init__(self, dataset, settings, generator):
+        super().__init__(dataset, settings, generator)
+        tables = feature_tables(dataset, type(self).__name__, generator.device)
+        self.features = torch.cat([*tables.values()], 1)
+        self.user_embeds = xavier((dataset.n_users, 2 * settings.latdim), generator)  # [gamma_u, theta_u]
+        self.item_bias = nn.Parameter(torch.zeros(dataset.n_items, 1, device=generator.device))
+        self.projection = xavier((self.features.shape[1], settings.latdim + 1), generator)  # [E, beta]
+
+    def user_rows(self, users):
+        own = rows_of(self.user_embeds, users)
+        return torch.cat([own, torch.ones_like(own[:, :1])], 1)
+
+    def item_rows(self, items):
+        seen = rows_of(self.features, items) @ self.projection
+        bias = seen[:, -1:] + rows_of(self.item_bias, items)
+        return torch.cat([rows_of(self.item_embeds, items), seen[:, :-1], bias], 1)
+
+    def outputs(self):
+        return tuple(rows(torch.arange(size, device=self.generator.device))
+                     for rows, size in zip((self.user_rows, self.item_rows), self.rows.shape, strict=True))
+
+    def losses(self, users, positives, negatives):
+        """bpr and reg as `triple_losses` has them, reg with the biases; only the batch's features are projected."""
+        bpr = bpr_loss(self.user_rows(users), self.item_rows(positives), self.item_rows(negatives))
+        decayed = [rows_of(self.user_embeds, users), *(rows_of(table, items) for items in (positives, negatives)
+                                                       for table in (self.item_embeds, self.item_bias))]
+        decay = sum(table.square().sum() for table in decayed) / 2
+        return {'bpr': bpr / len(users), 'reg': self.settings.reg * decay / len(users)}
