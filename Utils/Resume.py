@@ -65,15 +65,16 @@ def recorded_settings(config, known):
 
 
 def refuse_differences(now, then):
-    told = [f'--{name} is {then[name]} there and {now[name]} here' for name in now
-            if name in then and name not in MAY_DIFFER and _plain(now[name]) != _plain(then[name])]
+    told = [f'--{name} is {_told(then[name])} there and {_told(now[name])} here' for name in now
+            if name in then and name not in MAY_DIFFER and _told(now[name]) != _told(then[name])]
     if told:
         raise InputError(f'The run cannot be resumed with other settings ({"; ".join(told)}): leave these flags out, '
                          'or give another --out.')
 
 
-def _plain(value):
-    return list(value) if isinstance(value, tuple) else value
+def _told(value):
+    """As on the command line; lists have become tuples, or the other way round, since the run began."""
+    return ' '.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def go_on_with(config, now):
