@@ -1,13 +1,22 @@
 """The models that MDMNS is compared with: name for --model -> class."""
 from Baselines.bm3 import BM3
 from Baselines.diffmm import DiffMM
+from Baselines.ease import EASE
+from Baselines.hccf import HCCF
+from Baselines.ials import IALS
+from Baselines.itemknn import ItemKNN
 from Baselines.lattice import LATTICE
 from Baselines.lgcnm import LightGCNM
 from Baselines.lightgcn import LightGCN
 from Baselines.mfbpr import MFBPR
+from Baselines.ncl import NCL
+from Baselines.ngcf import NGCF
+from Baselines.popularity import Popularity
+from Baselines.sgl import SGL
 from Baselines.vbpr import VBPR
 
 BASELINES = {
-    'mfbpr': MFBPR, 'lightgcn': LightGCN,
+    'pop': Popularity, 'itemknn': ItemKNN, 'ease': EASE, 'ials': IALS, 'mfbpr': MFBPR,
+    'ngcf': NGCF, 'lightgcn': LightGCN, 'sgl': SGL, 'ncl': NCL, 'hccf': HCCF,
     'vbpr': VBPR, 'lgcnm': LightGCNM, 'bm3': BM3, 'lattice': LATTICE, 'diffmm': DiffMM,
 }

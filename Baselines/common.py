@@ -23,11 +23,11 @@ class Baseline(nn.Module):
         self.settings, self.generator = settings, generator
         self.rows = UserRows(dataset.train, generator.device)
 
-    def begin_epoch(self, boundary):
-        return {}
-
     def loop_parameters(self):
         return self.parameters()
+
+    def begin_epoch(self, boundary):
+        return {}
 
 
 class EmbeddingModel(Baseline):
@@ -64,6 +64,19 @@ class EmbeddingModel(Baseline):
         return DotScores({'final': self.outputs()})
 
 
+class RowScores:
+    """Scores that a function makes of the users' training rows: RowBatch (B, I) -> (B, I). There is nothing to save."""
+
+    def __init__(self, rows, score_rows):
+        self.rows, self.score_rows = rows, score_rows
+
+    def __call__(self, users):
+        return self.score_rows(self.rows.batch(users))
+
+    def arrays(self):
+        return {}
+
+
 def xavier(shape, generator):
     """A trainable matrix, Xavier uniform."""
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape, device=generator.device), generator=generator))
@@ -88,3 +101,12 @@ def propagated(graph, users, items, n_layers):
 def mean_of_layers(layers):
     """The mean of the users' tables and that of the items'."""
     return tuple(sum(tables) / len(layers) for tables in zip(*layers, strict=True))
+
+
+def contrast_nodes(users, positives, n, generator):
+    """The batch's users and positive items that a contrast takes its means over: with --cl_sample n of them, drawn
+    anew without replacement, else all."""
+    if n is None or n >= len(users):
+        return users, positives
+    some = torch.randperm(len(users), generator=generator, device=users.device)[:n]
+    return users[some], positives[some]
