@@ -18,6 +18,7 @@ from contextlib import contextmanager
 import torch
 
 from Baselines import BASELINES
+from Baselines.popularity import popularity_scores
 from DataHandler import NegativeSampler, UserRows, load_dataset
 from Datasets.generate import ensure_generated
 from Model import MDMNS
@@ -114,12 +115,6 @@ def train_steps(model, optimiser, sampler, size, steps, boundary):
         boundary()
 
 
-def by_popularity(rows):
-    """The score function that ranks items by their number of training interactions: the bar to clear."""
-    counts = torch.bincount(rows.items, minlength=rows.shape[1]).float()
-    return lambda users: counts.repeat(len(users), 1)
-
-
 def describe(metrics, k):
     return ' '.join(f'{name.capitalize() if name != "ndcg" else "NDCG"}@{k} {metrics[name]:.4f}' for name in NAMES)
 
@@ -193,7 +188,7 @@ def run(settings, out, state=None):
     training = Training(settings, dataset, device)
     train_rows = UserRows(dataset.train, device)
     withheld = {'val': UserRows(dataset.val, device), 'test': UserRows(dataset.test, device)}
-    popularity = evaluate(by_popularity(train_rows), train_rows, withheld, settings.topk, settings.tstBat)
+    popularity = evaluate(popularity_scores(train_rows), train_rows, withheld, settings.topk, settings.tstBat)
     log_header(settings, dataset, device, training.model, out.path)
     if state:
         training.restore(state)
