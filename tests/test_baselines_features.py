@@ -1,0 +1,336 @@
+"""The baselines that use features: each against plain float64 loops or whole matrices, and in training."""
+import io
+import json
+from itertools import combinations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import planted, random_matrix, write_dataset
+
+from Baselines import BASELINES, lattice
+from DataHandler import Dataset, NegativeSampler, UserRows
+from Main import main, train_steps
+from Model import slot
+from Params import parse
+from Utils import Plain
+from Utils.Errors import InputError
+from Utils.Pass import Pass
+
+MODELS = ('vbpr', 'lgcnm', 'bm3', 'lattice', 'diffmm')
+SMALL = '--latdim 6 --dims 10 --batch 16 --item_links 4'
+N_USERS, N_ITEMS = 13, 11
+WIDTHS = {'image': 5, 'text': 3}
+USERS, POSITIVES, NEGATIVES = torch.tensor([4, 0, 4, 12]), torch.tensor([1, 10, 3, 1]), torch.tensor([2, 2, 10, 5])
+
+
+def make_dataset(rng, widths):
+    train = random_matrix(rng, N_USERS, N_ITEMS)
+    features = {name: rng.normal(size=(N_ITEMS, width)).astype('float32') for name, width in widths.items()}
+    return Dataset('random', train, train, train, features)
+
+
+def make_model(name, dataset, flags='', seed=1):
+    return BASELINES[name](dataset, parse(f'{SMALL} {flags}'.split()), torch.Generator().manual_seed(seed))
+
+
+def weights(model):
+    """Every parameter in float64, by name."""
+    return {name: parameter.detach().double() for name, parameter in model.named_parameters()}
+
+
+def unit_features(dataset):
+    return {name: Plain.unit(torch.as_tensor(table).double()) for name, table in dataset.features.items()}
+
+
+def projected(model, dataset):
+    """F_m of every modality, of the models with `Projections`."""
+    w = weights(model)
+    return {name: table @ w[f'projections.layers.{slot(name)}.weight'].T + w[f'projections.layers.{slot(name)}.bias']
+            for name, table in unit_features(dataset).items()}
+
+
+def lightgcn(dataset, users, items, n_layers):
+    """Users and items of the mean of layers 0..n_layers over the graph without loops."""
+    links = torch.as_tensor(dataset.train.toarray()).double()
+    adj = torch.zeros(len(users) + len(items), len(users) + len(items), dtype=torch.float64)
+    for user, item in links.nonzero().tolist():
+        value = (links[user].sum() * links[:, item].sum()) ** -0.5
+        adj[user, len(users) + item] = adj[len(users) + item, user] = value
+    layers = [torch.cat([users, items])]
+    for _ in range(n_layers):
+        layers.append(adj @ layers[-1])
+    return (sum(layers) / len(layers)).split([len(users), len(items)])
+
+
+def all_scores(model):
+    return model.scores()(torch.arange(N_USERS)).double()
+
+
+def close(ours, plain):
+    torch.testing.assert_close(ours.double(), plain, rtol=1e-4, atol=1e-5)
+
+
+def check_triple_losses(model, scores, embeds, reg):
+    """bpr of the scores (U, I); reg of the (users, items) tables."""
+    margins = scores[USERS, POSITIVES] - scores[USERS, NEGATIVES]
+    terms = model.losses(USERS, POSITIVES, NEGATIVES)
+    close(terms['bpr'], -F.logsigmoid(margins).mean())
+    users, items = embeds
+    decay = (users[USERS]**2).sum() + (items[POSITIVES]**2).sum() + (items[NEGATIVES]**2).sum()
+    close(terms['reg'], reg * decay / 2 / len(USERS))
+
+
+def test_vbpr_is_its_formula(rng):
+    dataset = make_dataset(rng, WIDTHS)
+    model = make_model('vbpr', dataset, '--reg 0.3')
+    torch.nn.init.normal_(model.item_bias, generator=model.generator)
+    w, features = weights(model), torch.cat([*unit_features(dataset).values()], 1)
+    gamma_u, theta = w['user_embeds'].split(6, 1)
+    embedding, beta = w['projection'][:, :6], w['projection'][:, 6]
+    expected = torch.empty(N_USERS, N_ITEMS, dtype=torch.float64)
+    for u in range(N_USERS):
+        for i in range(N_ITEMS):
+            expected[u, i] = (w['item_bias'][i, 0] + gamma_u[u] @ w['item_embeds'][i]
+                              + theta[u] @ (embedding.T @ features[i]) + beta @ features[i])
+    close(all_scores(model), expected)
+    check_triple_losses(model, expected, (w['user_embeds'], torch.cat([w['item_embeds'], w['item_bias']], 1)), 0.3)
+
+
+def test_lgcnm_is_a_lightgcn_of_each_part(rng):
+    dataset = make_dataset(rng, WIDTHS)
+    model = make_model('lgcnm', dataset, '--gnn_layer 2 --reg 0.3')
+    w = weights(model)
+    parts = zip(w['user_embeds'].split(6, 1), [w['item_embeds'], *projected(model, dataset).values()], strict=True)
+    expected = sum(users @ items.T for users, items in (lightgcn(dataset, *part, 2) for part in parts))
+    close(all_scores(model), expected)
+    check_triple_losses(model, expected, (w['user_embeds'], w['item_embeds']), 0.3)
+
+
+@pytest.mark.parametrize('drop', [0, 0.4])
+def test_bm3_is_its_formula(rng, drop):
+    dataset = make_dataset(rng, WIDTHS)
+    model = make_model('bm3', dataset, f'--gnn_layer 2 --reg 0.3 --ssl_reg 0.7 --embed_drop {drop}')
+    w, generator = weights(model), torch.Generator()
+    generator.set_state(model.generator.get_state())
+
+    def predicted(table):
+        return table @ w['predictor.weight'].T + w['predictor.bias']
+
+    def target(table):
+        if not drop:
+            return table
+        kept = torch.rand(table.shape, generator=generator) >= drop
+        return torch.where(kept, table / (1 - drop), torch.zeros_like(table))
+
+    def away(a, b):
+        return 1 - sum((x @ y) / (x.norm() * y.norm()).clamp(min=1e-8) for x, y in zip(a, b, strict=True)) / len(a)
+
+    user_table, item_table = lightgcn(dataset, w['user_embeds'], w['item_embeds'], 2)
+    item_table = item_table + w['item_embeds']
+    users, items = user_table[USERS], item_table[POSITIVES]
+    item_target, user_target = target(items), target(users)
+    shown = [table[POSITIVES] for table in projected(model, dataset).values()]
+    terms = model.losses(USERS, POSITIVES, NEGATIVES)
+    close(terms['rec'], away(predicted(users), item_target) + away(predicted(items), user_target))
+    close(terms['align'], 0.7 * sum(away(predicted(table), item_target) for table in shown))
+    close(terms['mask'], 0.7 * sum(away(predicted(table), target(table)) for table in shown))
+    close(terms['reg'], 0.3 * ((users**2).sum() + (items**2).sum()) / 8)
+    close(all_scores(model), predicted(user_table) @ predicted(item_table).T)
+
+
+def test_no_gradient_reaches_the_targets_of_bm3(rng):
+    """Where the predictor sends everything to one constant, only targets could carry a gradient to the tables."""
+    model = make_model('bm3', make_dataset(rng, WIDTHS), '--reg 0')
+    torch.nn.init.zeros_(model.predictor.weight)
+    sum(model.losses(USERS, POSITIVES, NEGATIVES).values()).backward()
+    assert model.predictor.bias.grad.abs().sum() > 0
+    assert not model.user_embeds.grad.any()
+    assert not model.item_embeds.grad.any()
+
+
+def item_graph(table, k):
+    """D^-1/2 S D^-1/2 of a table's k nearest, by loops: S_ij the cosine where j is among them and it is positive."""
+    n = len(table)
+    cosines = [[float(a @ b / (a.norm() * b.norm()).clamp(min=1e-12)) for b in table.detach()] for a in table.detach()]
+    rows = []
+    for i, a in enumerate(table):
+        near = sorted(range(n), key=lambda j: -cosines[i][j])[:k]
+        rows.append(torch.stack([Plain.unit(a[None])[0] @ Plain.unit(b[None])[0] if j in near and cosines[i][j] > 0
+                                 else a.sum() * 0 for j, b in enumerate(table)]))
+    s = torch.stack(rows)
+    degrees = s.sum(1)
+    return torch.stack([torch.stack([s[i, j] / (degrees[i] * degrees[j]).sqrt() for j in range(n)]) for i in range(n)])
+
+
+def test_item_graph_against_loops(rng, monkeypatch):
+    monkeypatch.setattr(lattice, 'BLOCK', 3)
+    table = torch.as_tensor(rng.normal(size=(N_ITEMS, 4))).requires_grad_()
+    neighbours = lattice.nearest(table.detach(), 5)
+    ours = torch.zeros(N_ITEMS, N_ITEMS, dtype=torch.float64).scatter(1, neighbours,
+                                                                    lattice.edge_weights(table, neighbours))
+    expected = item_graph(table, 5)
+    torch.testing.assert_close(ours, expected)
+    pull = torch.as_tensor(rng.normal(size=(N_ITEMS, N_ITEMS)))
+    torch.testing.assert_close(*(torch.autograd.grad((graph * pull).sum(), table)[0] for graph in (ours, expected)))
+
+
+def test_an_item_without_features_has_no_links():
+    table = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 0.1]], requires_grad=True)
+    values = lattice.edge_weights(table, lattice.nearest(table.detach(), 2))
+    values.sum().backward()
+    assert not values[0].any()
+    assert values[1:].isfinite().all()
+    assert table.grad.isfinite().all()
+
+
+def test_lattice_is_its_formula(rng):
+    dataset = make_dataset(rng, WIDTHS)
+    model = make_model('lattice', dataset, '--gnn_layer 2 --item_layers 2 --graph_skip 0.3 --reg 0.3')
+    with torch.no_grad():
+        model.modal_weight.copy_(torch.tensor([0.5, -1]))
+    model.begin_epoch(None)
+    w = weights(model)
+    graph = sum(share * (0.3 * item_graph(raw, 4) + 0.7 * item_graph(learned, 4)) for share, raw, learned in
+                zip(w['modal_weight'].softmax(0), unit_features(dataset).values(),
+                    projected(model, dataset).values(), strict=True))
+    users, items = lightgcn(dataset, w['user_embeds'], w['item_embeds'], 2)
+    expected = users @ (items + Plain.unit(graph @ graph @ w['item_embeds'])).T
+    close(all_scores(model), expected)
+    check_triple_losses(model, expected, (w['user_embeds'], w['item_embeds']), 0.3)
+
+
+def test_the_learned_links_follow_the_projection_from_the_next_epoch(rng):
+    model = make_model('lattice', make_dataset(rng, WIDTHS))
+    model.begin_epoch(None)
+    before = model.neighbours.clone()
+    with torch.no_grad():
+        model.projections.layers[slot('text')].weight.neg_().add_(torch.eye(6)[:, :3])
+        model.projections.layers[slot('text')].bias.zero_()
+    assert torch.equal(model.neighbours, before)
+    model.begin_epoch(None)
+    assert torch.equal(model.neighbours[0], before[0])
+    assert torch.equal(model.neighbours[1], lattice.nearest(model.projections()['text'].detach(), 4))
+    assert not torch.equal(model.neighbours[1], before[1])
+
+
+@pytest.mark.parametrize('method', [0, 1])
+@pytest.mark.parametrize('widths', [{'audio': 2}, WIDTHS, {'image': 3, 'text': 4, 'audio': 5, 'sketch': 2}])
+def test_diffmm_is_its_formula(rng, widths, method):
+    dataset = make_dataset(rng, widths)
+    model = make_model('diffmm', dataset, f'--cl_method {method} --gnn_layer 2 --ris_lambda 0.3 --ris_adj_lambda 0.7 '
+                                          '--reg 0.3 --ssl_reg 0.2 --temp 0.4 --trans 1')
+    model.begin_epoch()
+    with torch.no_grad():
+        model.modal_weight.copy_(torch.arange(len(widths)) * 0.5)
+    w = weights(model)
+    adj = Plain.adjacency(torch.as_tensor(dataset.train.toarray()).double())
+    embeds = torch.cat([w['user_embeds'], w['item_embeds']])
+    mixed, views = 0, {}
+    for share, (name, table) in zip(w['modal_weight'].softmax(0), dataset.features.items(), strict=True):
+        graph = model.modal_adj[name].whole().to_dense().double()
+        features = Plain.unit(torch.as_tensor(table).double() @ w[f'projections.{slot(name)}.weight'].T
+                              + w[f'projections.{slot(name)}.bias'])
+        hidden = adj @ torch.cat([w['user_embeds'], features])
+        hidden = hidden + adj @ torch.cat([hidden[:N_USERS], w['item_embeds']]) + 0.7 * graph @ embeds
+        mixed = mixed + share * hidden
+        view = graph @ torch.cat([w['user_embeds'], features])
+        views[name] = (view + adj @ view + adj @ adj @ view).split([N_USERS, N_ITEMS])
+    output = mixed + adj @ mixed + adj @ adj @ mixed + 0.3 * Plain.unit(mixed)
+    users, items = output.split([N_USERS, N_ITEMS])
+    close(all_scores(model), users @ items.T)
+
+    terms = model.losses(USERS, POSITIVES, NEGATIVES)
+    scores = users @ items.T
+    close(terms['bpr'], -F.logsigmoid(scores[USERS, POSITIVES] - scores[USERS, NEGATIVES]).mean())
+    close(terms['reg'], 0.3 * (embeds**2).sum())
+    pairs = [((users, items), view) for view in views.values()] if method else [*combinations(views.values(), 2)]
+    contrast = sum(Plain.nce(a[side][nodes], b[side], 0.4, nodes) for a, b in pairs
+                   for side, nodes in enumerate((USERS, POSITIVES)))
+    close(terms['cl'], 0.2 * torch.as_tensor(contrast, dtype=torch.float64))
+
+
+def test_the_denoisers_of_diffmm_see_rows_without_guidance(rng, monkeypatch):
+    model = make_model('diffmm', make_dataset(rng, WIDTHS), '--guidance released')
+    monkeypatch.setattr('Model.fuse', lambda *_: pytest.fail('guided'))
+    assert set(model.begin_epoch()) == {'diffusion_image', 'diffusion_text'}
+
+
+@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('widths', [{'items': 2}, WIDTHS, {'image': 3, 'text': 4, 'audio': 5, 'type': 2}])
+def test_an_epoch_trains_everything(rng, name, widths):
+    model = make_model(name, make_dataset(rng, widths), '--graph_skip 0.5')
+    model.begin_epoch(lambda: None)
+    sum(model.losses(USERS, POSITIVES, NEGATIVES).values()).backward()
+    assert all(parameter.grad is not None for parameter in model.loop_parameters())
+    if len(widths) > 1:  # the softmax of a single modality's weight is 1 whatever the weight
+        assert all(parameter.grad.any() for parameter in model.loop_parameters())
+
+
+class InTraining:
+    """A model with what the loop has beside it, trained epoch by epoch."""
+
+    def __init__(self, name, dataset, seed):
+        self.model = make_model(name, dataset, '--cl_method 1 --sampling_noise', seed)
+        self.optimiser = torch.optim.Adam(self.model.loop_parameters(), 0.01)
+        self.sampler = NegativeSampler(UserRows(dataset.train))
+
+    def epochs(self, n):
+        for _ in range(n):
+            self.model.begin_epoch(lambda: None)
+            self.steps(self.sampler, 16)
+        return self.model.scores()(torch.arange(N_USERS))
+
+    def steps(self, sampler, size):
+        generator = self.model.generator
+        steps = Pass(len(sampler), generator, negatives=sampler.sample(generator))
+        train_steps(self.model, self.optimiser, sampler, size, steps, lambda: None)
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_the_seed_decides_everything(rng, name):
+    dataset = make_dataset(rng, WIDTHS)
+    scores = InTraining(name, dataset, 5).epochs(2)
+    assert torch.equal(InTraining(name, dataset, 5).epochs(2), scores)
+    assert not torch.equal(InTraining(name, dataset, 6).epochs(2), scores)
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_the_state_holds_all_that_training_goes_on_with(rng, name):
+    """After an epoch, and in the middle of the next: saved, and taken up by a model of another seed."""
+    dataset = make_dataset(rng, WIDTHS)
+    training, other = InTraining(name, dataset, 5), InTraining(name, dataset, 6)
+    training.epochs(1)
+    training.model.begin_epoch(lambda: None)
+    training.steps(training.sampler, 16)
+    file = io.BytesIO()
+    torch.save([training.model.state_dict(), training.optimiser.state_dict(), training.model.generator.get_state()],
+               file)
+    file.seek(0)
+    model, optimiser, generator = torch.load(file, weights_only=True)
+    other.model.load_state_dict(model)
+    other.optimiser.load_state_dict(optimiser)
+    other.model.generator.set_state(generator)
+    for each in (training, other):
+        each.steps(each.sampler, 16)  # more of the same epoch: begin_epoch is not called again
+    users = torch.arange(N_USERS)
+    assert torch.equal(other.model.scores()(users), training.model.scores()(users))
+    assert torch.equal(other.epochs(1), training.epochs(1))
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_without_features_it_says_so(rng, name):
+    with pytest.raises(InputError, match=f'{BASELINES[name].__name__} needs the features of at least one modality'):
+        make_model(name, make_dataset(rng, {}))
+
+
+@pytest.mark.parametrize('flags', ['vbpr', 'lgcnm', 'bm3 --ssl_reg 1 --epoch 20', 'lattice', 'diffmm',
+                                   'diffmm --cl_method 1', 'lattice --modalities text --item_links 50'])
+def test_withheld_items_are_found(rng, tmp_path, flags):
+    """A whole run. Who knows a user's half of the items has 4 of them left to rank, 2 of them of the test set."""
+    write_dataset(tmp_path / 'tiny', *planted(rng))
+    assert main(f'--data tiny --data_dir {tmp_path} --out {tmp_path / "run"} --epoch 15 --device cpu --latdim 8 '
+                f'--dims 16 --batch 64 --topk 5 --lr 0.02 --model {flags}'.split()) == 0
+    result = json.loads((tmp_path / 'run' / 'result.json').read_text())
+    assert result['best_val']['test']['recall'] > 0.9
+    assert result['popularity']['recall'] < 0.5
