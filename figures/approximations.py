@@ -1,48 +1,77 @@
 """What --cl_sample and --precision bf16 change, beside the exact runs: python figures/approximations.py
 
-Reads metrics.csv of the runs in results/tiktok (image and audio, d = 64); writes cl_sample.csv, cl_sample.md,
-precision.csv and precision.md, and the README's tables of these names.
+    --run --data_dir DIR [--seeds S ...]    make the runs in results/tiktok that are missing
+
+Test Recall by epoch with the contrast over all rows and over a sample of them; the mean losses of the first epoch, and
+the Recall after it, with float32 and with bfloat16. Writes approximations.png, and the tables cl_sample and precision
+as .csv and .md. Of the precisions only the first epoch is read, so that a run that was stopped after it will do.
 """
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from figures.curves import read, spread
-from Utils.Tables import FIGURES, ROOT, write_csv, write_markdown
+from figures.runs import BASE, command_line, jobs_of, none_there, provide, read_command_line, write_tables
+from figures.style import BLUE, COLOURS, MARKERS, save
+from Utils.Command import run_command
+from Utils.Runs import find_runs, read_metrics
+from Utils.Tables import spread
 
-RUNS = ROOT / 'results' / 'tiktok'
-FLAGS = ('python Main.py --data tiktok --data_dir DIR --modalities image audio --reg 1e-4 --ssl_reg 1e-2 --trans 1 '
-         '--e_loss 0.1 --latdim 64 --gnn_layer 1 --temp 0.5 --steps 5')
-CONTRASTS = {'all rows': ('cl1-d64', '--cl_method 1 --epoch 4'),
-             '`--cl_sample 1024`': ('cl1-d64-sample1024', '--cl_method 1 --epoch 4 --cl_sample 1024')}
-PRECISIONS = {'highest': ('precision/highest', '--cl_method 0 --epoch 10'),
-              'bf16': ('precision/bf16', '--cl_method 0 --epoch 10 --precision bf16')}
-
-
-def runs(folder, flags, pattern):
-    found = [read(path) for path in sorted((RUNS / folder).glob(pattern))]
-    if not found:
-        raise SystemExit(f'figures/approximations.py: no run in {RUNS / folder}. Make one with:\n  '
-                         f'{FLAGS} {flags} --seed 421 --out results/tiktok/'
-                         + (folder if pattern == 'metrics.csv' else f'{folder}/seed421'))
-    return found
+NAME = 'approximations'
+ROOT = Path('results/tiktok')
+CONTRASTS = {'all rows': ('cl1-d64', f'{BASE} --cl_method 1 --epoch 4'),
+             '`--cl_sample 1024`': ('cl1-d64-sample1024', f'{BASE} --cl_method 1 --epoch 4 --cl_sample 1024')}
+PRECISIONS = {'highest': ('precision/highest', f'{BASE} --cl_method 0 --epoch 10'),
+              'bf16': ('precision/bf16', f'{BASE} --cl_method 0 --epoch 10 --precision bf16')}
+COLUMNS = {'diffusion_image': 'denoiser loss, image', 'diffusion_audio': 'denoiser loss, audio', 'bpr': 'BPR',
+           'cl': 'contrast', 'test_recall': 'test Recall@20', 'seconds': 'seconds'}
 
 
-def main():
-    contrasts = {name: runs(*where, '*/metrics.csv') for name, where in CONTRASTS.items()}
-    epochs = range(min(len(run) for found in contrasts.values() for run in found))
-    table = [{'contrast over': name, 'seeds': len(found),
-              **{f'epoch {epoch}': spread([run[epoch]['test_recall'] for run in found]) for epoch in epochs}}
-             for name, found in contrasts.items()]
-    columns = {'diffusion_image': 'denoiser loss, image', 'diffusion_audio': 'denoiser loss, audio', 'bpr': 'BPR',
-               'cl': 'contrast', 'test_recall': 'test Recall@20', 'seconds': 'seconds'}
-    precisions = [{'`--precision`': name, **{label: f'{run[0][column]:.4g}' for column, label in columns.items()}}
-                  for name, where in PRECISIONS.items() for run in runs(*where, 'metrics.csv')]
-    for name, rows in (('cl_sample', table), ('precision', precisions)):
-        write_csv(FIGURES / f'{name}.csv', rows)
-        print(write_markdown(name, rows), end='\n\n')
-    return 0
+def draw(contrasts, precisions, path):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3))
+    for colour, marker, (name, runs) in zip(COLOURS, MARKERS, contrasts.items(), strict=False):
+        length = min(len(run.epochs) for run in runs)
+        values = np.array([[epoch['test_recall'] for epoch in run.epochs[:length]] for run in runs])
+        left.fill_between(range(length), values.min(0), values.max(0), color=colour, alpha=0.25, lw=0)
+        left.plot(range(length), values.mean(0), color=colour, marker=marker,
+                  label=f'{name.strip("`")} (mean and range of {len(runs)})')
+    left.set(xlabel='epoch', ylabel='test Recall@20', title='contrast over')
+    left.xaxis.get_major_locator().set_params(integer=True)
+    left.legend()
+    names = [name for name in reversed(COLUMNS) if name != 'seconds']
+    change = [100 * (precisions['bf16'][name] / precisions['highest'][name] - 1) for name in names]
+    right.axvline(0, color='black', lw=1)
+    right.plot(change, range(len(names)), 'o', color=BLUE)
+    right.set_yticks(range(len(names)), [COLUMNS[name] for name in names])
+    right.set(xlabel='change by bf16, first epoch, one seed (%)', title='bf16 beside float32')
+    right.margins(0.1)
+    figure.tight_layout()
+    save(figure, path)
+
+
+def main(argv=None):
+    options, flags = read_command_line(command_line(NAME, __doc__, ROOT, seeds=(421, 1, 2)), argv)
+    jobs = jobs_of(dict(CONTRASTS.values()), options, flags)
+    options.seeds = options.seeds[:1]
+    provide(jobs + jobs_of(dict(PRECISIONS.values()), options, flags), NAME, options)
+    contrasts = {name: find_runs(options.root, folder) for name, (folder, _) in CONTRASTS.items()}
+    logs = {name: sorted((options.root / folder).glob('seed*/metrics.csv')) for name, (folder, _) in PRECISIONS.items()}
+    if not all([*contrasts.values(), *logs.values()]):
+        raise none_there(NAME, 'one of ' + ', '.join(str(options.root / folder) for folder, _ in
+                                                     (*CONTRASTS.values(), *PRECISIONS.values())))
+    precisions = {name: read_metrics(paths[0])[0] for name, paths in logs.items()}
+    epochs = range(min(len(run.epochs) for runs in contrasts.values() for run in runs))
+    write_tables('cl_sample', [
+        {'contrast over': name, 'seeds': len(runs),
+         **{f'epoch {epoch}': spread(run.epochs[epoch]['test_recall'] for run in runs) for epoch in epochs}}
+        for name, runs in contrasts.items()], options.to)
+    write_tables('precision', [{'`--precision`': name, **{label: f'{epoch[column]:.4g}'
+                                                          for column, label in COLUMNS.items()}}
+                               for name, epoch in precisions.items()], options.to)
+    draw(contrasts, precisions, options.to / f'{NAME}.png')
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_command(f'figures/{NAME}.py', main))

@@ -1,39 +1,52 @@
-"""Test Recall by epoch of our runs beside the released program's, on the same files with the same settings.
+"""Losses and metrics by epoch, of any runs: python figures/curves.py [RUN ...]
 
-    python figures/curves.py [RUN ...]     default: every run below results/tiktok/cl0-d64
+    --run --data_dir DIR [--seeds S ...]    without RUN: make the default runs that are missing
 
-Reads each run's metrics.csv; writes curves.png, and the table behind it as curves.csv and curves.md. The released
-program's figures are those of released_tiktok*.csv: its first public revision, run with the command that `RERUN`
-gives, the audio features in the place of the text features that are not to be had.
+Runs that differ in their seed alone make one curve: the mean, and the range as a band. Writes curves.png, and test
+Recall at some epochs as curves.csv and curves.md. Without RUN: the runs of `DEFAULT` in results/tiktok, beside the
+released program on the same files with the same settings (released_tiktok*.csv: its first public revision, cl_method 0,
+the audio features in the place of the text features that are not to be had).
 """
 import csv
-import json
 import sys
 from pathlib import Path
-from statistics import mean, stdev
 
 import matplotlib.pyplot as plt
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from Utils.Tables import FIGURES, ROOT, write_csv, write_markdown
+from figures.runs import (
+    BASE,
+    MULTI_LEVEL,
+    command_line,
+    jobs_of,
+    labels,
+    none_there,
+    provide,
+    read_command_line,
+    write_tables,
+)
+from figures.style import BLACK, COLOURS, save
+from Utils.Command import run_command
+from Utils.Errors import InputError
+from Utils.Runs import by_settings, find_runs, read_run
+from Utils.Tables import FIGURES, spread
 
-DEFAULT_RUNS = ROOT / 'results' / 'tiktok' / 'cl0-d64'
-RERUN = ('python Main.py --data tiktok --data_dir DIR --reg 1e-4 --ssl_reg 1e-2 --epoch 30 --trans 1 --e_loss 0.1 '
-         '--cl_method 0 --latdim 64 --gnn_layer 1 --temp 0.5 --steps 5 --seed 421 --out results/tiktok/cl0-d64/seed421')
-BLUE, ORANGE, GREY = '#0072B2', '#D55E00', '#777777'  # told apart by colour-blind eyes, on white and on black
+NAME = 'curves'
+ROOT = Path('results/tiktok')
+DEFAULT = {'cl0-d64': f'{BASE} --cl_method 0 --epoch 30', 'ablation/full': f'{BASE} {MULTI_LEVEL} --epoch 10'}
 FIRST = 10  # epochs over which the released program's best is known for every seed
+METRICS = {'test_recall': 'test Recall@20', 'val_recall': 'validation Recall@20', 'test_ndcg': 'test NDCG@20'}
+LOSSES = {'bpr': 'BPR', 'cl': 'contrastive loss', 'reg': 'weight decay'}  # others by their names in metrics.csv
+NO_LOSSES = ('epoch', 'seconds', *(f'{split}_{name}' for split in ('val', 'test')
+                                   for name in ('recall', 'ndcg', 'precision')))
+COLUMNS = 4
+LOG_FROM = 30  # largest over smallest value from which a loss is drawn on a logarithmic scale
 
 
-def read(path):
-    with open(path, newline='') as file:
+def released(name):
+    with open(FIGURES / name, newline='') as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def spread(values):
-    """Mean and, of several values, standard deviation."""
-    if not values:
-        return ''
-    return f'{mean(values):.4f}' + (f' ± {stdev(values):.4f}' if len(values) > 1 else '')
 
 
 def row(name, seeds, first, best, best_on_test=(), chosen_on_val=()):
@@ -42,46 +55,92 @@ def row(name, seeds, first, best, best_on_test=(), chosen_on_val=()):
             'epoch of the best validation Recall': spread(chosen_on_val)}
 
 
-def draw(runs, released):
-    figure, axes = plt.subplots(figsize=(7, 4))
-    for colour, column, label in ((BLUE, 'test_recall', 'ours, test'), (GREY, 'val_recall', 'ours, validation')):
-        shared = range(min(len(run) for run in runs))
-        values = [[run[epoch][column] for run in runs] for epoch in shared]
-        axes.fill_between(shared, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.2, lw=0)
-        axes.plot(shared, [mean(v) for v in values], color=colour, label=f'{label} (mean, range of {len(runs)} runs)')
-    axes.plot([point['epoch'] for point in released], [point['test_recall'] for point in released], color=ORANGE,
-              ls='--', marker='.', label='released program, test (seed 421)')
-    axes.set(xlabel='epoch', ylabel='Recall@20', title='TikTok, image and audio, d = 64, cl_method 0')
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(alpha=0.3)
-    axes.legend(loc='lower right')
-    figure.tight_layout()
-    figure.savefig(FIGURES / 'curves.png', dpi=150, facecolor='white')
+def row_of(label, runs):
+    recall = [[epoch['test_recall'] for epoch in run.epochs] for run in runs]
+    chosen = [run.test('val') for run in runs]
+    lengths = sorted({len(run.epochs) for run in runs})
+    return row(f'{label} ({"/".join(map(str, lengths))} epochs)', len(runs), [values[0] for values in recall],
+               [max(values[:FIRST]) for values in recall], [run.test('test')['recall'] for run in runs],
+               [metrics['recall'] for metrics in chosen if metrics])
 
 
-def main(paths):
-    paths = [Path(path) for path in paths] or sorted(DEFAULT_RUNS.glob('*'))
-    paths = [path for path in paths if (path / 'result.json').is_file() and len(read(path / 'metrics.csv')) >= FIRST]
-    if not paths:
-        print(f'figures/curves.py: no finished run of {FIRST} or more epochs in {DEFAULT_RUNS}. '
-              f'Make one with:\n  {RERUN}', file=sys.stderr)
-        return 2
-    runs = [read(path / 'metrics.csv') for path in paths]
-    results = [json.loads((path / 'result.json').read_text()) for path in paths]
-    recall = [[epoch['test_recall'] for epoch in run] for run in runs]
-    lengths = {len(run) for run in runs}
-    seeds = read(FIGURES / 'released_tiktok_seeds.csv')
-    table = [row(f'this repository ({"/".join(map(str, sorted(lengths)))} epochs)', len(runs),
-                 [values[0] for values in recall], [max(values[:FIRST]) for values in recall],
-                 [result['best_test']['recall'] for result in results],
-                 [result['best_val']['test']['recall'] for result in results]),
-             row('released program', len(seeds), [seed['epoch_0'] for seed in seeds],
-                 [seed['best_of_10'] for seed in seeds])]
-    write_csv(FIGURES / 'curves.csv', table)
-    print(write_markdown('curves', table))
-    draw(runs, read(FIGURES / 'released_tiktok.csv'))
-    return 0
+def draw(groups, names, reference, path):
+    columns = list(dict.fromkeys(column for group in groups for run in group for column in run.epochs[0]))
+    shown = {**METRICS, **LOSSES, **{column: column.replace('_', ' loss, ', 1) for column in columns
+                                     if column not in (*NO_LOSSES, *LOSSES)}}
+    shown = {column: label for column, label in shown.items() if column in columns}
+    rows = -(-len(shown) // COLUMNS)
+    figure, panels = plt.subplots(rows, COLUMNS, figsize=(10, 2.3 * rows + 0.3), sharex=True)
+    panels = panels.ravel()
+    for panel, (column, label) in zip(panels, shown.items(), strict=False):
+        everything = []
+        for colour, group in zip(COLOURS, groups, strict=False):
+            having = [run.epochs for run in group if column in run.epochs[0]]
+            length = min(map(len, having), default=0)
+            values = np.array([[epoch[column] for epoch in epochs[:length]] for epochs in having])
+            if length:
+                at = [epoch['epoch'] for epoch in having[0][:length]]
+                panel.fill_between(at, values.min(0), values.max(0), color=colour, alpha=0.25, lw=0)
+                panel.plot(at, values.mean(0), color=colour)
+                everything += values.ravel().tolist()
+        if column == 'test_recall':
+            panel.plot([point['epoch'] for point in reference], [point[column] for point in reference], color=BLACK,
+                       ls='--', marker='.', lw=1)
+        if column not in METRICS and min(everything) > 0 and max(everything) > LOG_FROM * min(everything):
+            panel.set_yscale('log')
+        panel.set_title(label)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    handles = [plt.Line2D([], [], color=colour, label=f'{name} (mean and range of {len(group)})'
+                          if len(group) > 1 else f'{name} (one seed)')
+               for colour, name, group in zip(COLOURS, names, groups, strict=False)]
+    if reference:
+        handles.append(plt.Line2D([], [], color=BLACK, ls='--', marker='.', lw=1, label='released program (seed 421)'))
+    for panel in panels[len(shown):]:
+        panel.set_axis_off()
+    for place in range(COLUMNS):  # the lowest panel that is used has the label and the ticks
+        lowest = panels[max(range(place, len(shown), COLUMNS))]
+        lowest.set_xlabel('epoch')
+        lowest.tick_params(labelbottom=True)
+    figure.legend(handles=handles, loc='upper center', ncol=3, frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / figure.get_size_inches()[1]))
+    save(figure, path)
+
+
+def default_runs(options, flags):
+    provide(jobs_of(DEFAULT, options, flags), NAME, options)
+    found = [run for name in DEFAULT for run in find_runs(options.root, name)]
+    if not found:
+        raise none_there(NAME, ' or '.join(str(options.root / name) for name in DEFAULT))
+    return found
+
+
+def given_runs(paths, options):
+    if options.run:
+        raise InputError('--run makes the default runs; leave out either it or the runs.')
+    absent = [path for path in paths if not (path / 'result.json').is_file()]
+    if absent:
+        raise InputError(f'{absent[0]} holds no finished run; python Main.py --out {absent[0]} makes one.')
+    return [read_run(path) for path in paths]
+
+
+def main(argv=None):
+    parser = command_line(NAME, __doc__, ROOT, seeds=(421, 1, 2))
+    parser.add_argument('runs', nargs='*', type=Path, metavar='RUN', help='folders of runs (default: see above)')
+    options, flags = read_command_line(parser, argv)
+    groups = by_settings(given_runs(options.runs, options) if options.runs else default_runs(options, flags))
+    if len(groups) > len(COLOURS):
+        raise InputError(f'The runs have {len(groups)} different settings, and {len(COLOURS)} colours can be told '
+                         'apart: give fewer.')
+    names = labels(groups)
+    rows = [row_of(name, group) for name, group in zip(names, groups, strict=True)]
+    reference = []
+    if not options.runs:
+        reference, seeds = released('released_tiktok.csv'), released('released_tiktok_seeds.csv')
+        rows.append(row('released program, cl_method 0', len(seeds), [seed['epoch_0'] for seed in seeds],
+                        [seed['best_of_10'] for seed in seeds]))
+    write_tables(NAME, rows, options.to)
+    draw(groups, names, reference, options.to / f'{NAME}.png')
 
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_command(f'figures/{NAME}.py', main))

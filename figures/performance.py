@@ -1,26 +1,50 @@
 """Table II: the published figures beside our runs, both protocols: python figures/performance.py [RUN ...]
 
-Without runs given: every finished run below results/. Runs of the same model, data set and settings but for the seed
-make one row. Writes performance.csv, performance.md (and the README's table) and performance.png. Published cells that
-cannot be are marked with !: Precision@K below Recall@K / K, or, with one test item per user, not equal to it.
+    --run --data_dir DIR [--seeds S ...]    without RUN: make the runs that are missing: MDMNS's, and for every model of
+                                            Baselines/grids.json a sweep on each of the data sets that are there
+
+Without RUN: MDMNS's runs of `MDMNS` and the baselines' in results/<data>/baselines/<model>/chosen. Runs that differ in
+their seed alone make one row; a model that was not run has none of our figures. Published figures are those of
+published_table2.csv; a cell of theirs that cannot be is marked with !: Precision@K below Recall@K / K, or, with one
+test item per user, not equal to it. Writes performance.png, .csv and .md.
 """
 import csv
-import json
 import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from figures.curves import BLUE, GREY, ORANGE, spread
-from Utils.Tables import FIGURES, ROOT, write_csv, write_markdown
+from figures.runs import (
+    BASE,
+    MULTI_LEVEL,
+    command_line,
+    jobs_of,
+    labels,
+    provide,
+    read_command_line,
+    what_was_run,
+    write_tables,
+)
+from figures.style import BLUE, GREY, VERMILION, save
+from Utils import Sweep
+from Utils.Command import run_command
+from Utils.Errors import InputError
+from Utils.Runs import by_settings, find_runs, make_runs, read_json, read_run
+from Utils.Tables import FIGURES, spread
 
+NAME = 'performance'
+RESULTS = Path('results')
+GRIDS = FIGURES.parent / 'Baselines' / 'grids.json'
+MDMNS = {'tiktok/ablation/full': f'{BASE} {MULTI_LEVEL} --epoch 10',
+         'tiktok/ablation/cross-modal': f'{BASE} --cl_method 0 --epoch 10',
+         'tiktok/cl0-d64': f'{BASE} --cl_method 0 --epoch 30'}
 K = 20
 ROUNDING = 0.5e-4  # of a published figure of four decimals
 METRICS = ('recall', 'ndcg', 'precision')
-UNTOLD = ('seed', 'out', 'data_dir', 'device', 'gpu', 'nce_chunk', 'recommend', 'load', 'tstBat')
-TOLD = ('latdim', 'cl_method', 'guidance', 'modalities', 'epoch')  # in the table
-LEAST_EPOCHS = 20  # shorter runs are for other tables
+PROTOCOLS = {'test': 'best on test', 'val': 'selected on validation'}
+NO_FEATURES = ('pop', 'itemknn', 'ease', 'ials', 'mfbpr', 'ngcf', 'lightgcn', 'sgl', 'ncl', 'hccf')
+NO_EMBEDDINGS = ('pop', 'itemknn', 'ease')
 
 
 def impossible(recall, precision, one_test_item):
@@ -36,78 +60,132 @@ def read_csv(name):
 
 
 def published():
+    """The rows of the paper's table: data set, model, its three figures, and whether they can be."""
     folders = {row['dataset']: row['folder'] for row in read_csv('published_table1.csv')}
     single = {folders[row['data set']] for row in read_csv('dataset.csv') if row['most test items of a user'] == '1'}
     for row in read_csv('published_table2.csv'):
-        recall, ndcg, precision = (float(row[name]) for name in METRICS)
-        wrong = impossible(recall, precision, row['dataset'] in single)
-        yield {'data set': row['dataset'], 'model': row['model'], 'published R / N / P@20':
-               f'{recall:.4f} / {ndcg:.4f} / {precision:.4f}' + (' !' if wrong else ''), 'recall': recall}
+        figures = {f'published {name}': float(row[name]) for name in METRICS}
+        yield {'data set': row['dataset'], 'model': row['model'], **figures,
+               'cannot be': '!' if impossible(figures['published recall'], figures['published precision'],
+                                              row['dataset'] in single) else ''}
 
 
-def ours(paths):
-    """Rows of our runs, those that differ in the seed alone together."""
-    groups = {}
-    for path in paths:
-        result = json.loads((path / 'result.json').read_text())
-        settings = result['config']['settings']
-        if settings['epoch'] < LEAST_EPOCHS:
-            continue
-        widths = result['config']['dataset']['modalities']
-        settings = settings | {'modalities': list(settings['modalities'] or widths)}
-        key = json.dumps({name: value for name, value in settings.items() if name not in UNTOLD}, sort_keys=True)
-        groups.setdefault((result['dataset'], settings['model'], key), []).append(result)
-    for (dataset, model, key), results in sorted(groups.items()):
-        settings = json.loads(key)
-        told = ', '.join(f'{name} {"+".join(value) if isinstance(value, list) else value}'
-                         for name, value in ((name, settings[name]) for name in TOLD))
-        chosen = {'best on test R / N / P@20': [result['best_test'] for result in results],
-                  'selected on validation R / N / P@20': [result['best_val']['test'] for result in results
-                                                          if result['best_val']]}
-        yield {'data set': dataset, 'model': model, 'settings': told, 'seeds': len(results),
-               **{name: ' / '.join(spread([metrics[metric] for metrics in found]) for metric in METRICS)
-                  for name, found in chosen.items()},
-               'recalls': {name: [metrics['recall'] for metrics in found] for name, found in chosen.items()}}
+def key(name):
+    """A published model's name as --model has it: MF-BPR is mfbpr."""
+    return ''.join(letter for letter in name.lower() if letter.isalnum())
 
 
-def draw(rows):
+def told(run):
+    """What was run: modalities, if any are used, and settings."""
+    settings, model = run.settings, run.settings['model']
+    always = ('latdim', *(('cl_method',) if model == 'mdmns' else ()))
+    words = what_was_run(run, () if model in NO_EMBEDDINGS else always)
+    return words if model in NO_FEATURES else f'{"+".join(settings["modalities"])}, {words}'
+
+
+def ours(groups, names):
+    """A row of our figures per group of runs; names: what tells it from others of the same model."""
+    for group, name in zip(groups, names, strict=True):
+        epochs = sorted({len(run.epochs) for run in group})
+        yield {'data set': group[0].dataset, 'model': group[0].settings['model'], 'label': name,
+               'settings': told(group[0]), 'epochs': '-'.join(map(str, dict.fromkeys((epochs[0], epochs[-1])))),
+               'seeds': len(group),
+               **{f'{title} {metric}': spread(run.test(split)[metric] for run in group if run.test(split))
+                  for split, title in PROTOCOLS.items() for metric in METRICS}}
+
+
+def merged(paper, groups):
+    """The paper's rows, ours in that of the same model; further ones of that model, and models of ours alone, below."""
+    places = {}
+    for group in groups:
+        places.setdefault((group[0].dataset, group[0].settings['model']), []).append(group)
+    found = {place: list(ours(those, labels(those) if len(those) > 1 else [''])) for place, those in places.items()}
+    rows = []
+    for row in paper:
+        first, *others = found.pop((row['data set'], key(row['model'])), [{}])
+        rows += [{**first, **row}, *({**other, 'model': row['model']} for other in others)]
+    rows += [row for those in found.values() for row in those]
+    order = list(dict.fromkeys(row['data set'] for row in rows))
+    return sorted(rows, key=lambda row: order.index(row['data set']))
+
+
+def draw(rows, path):
     datasets = list(dict.fromkeys(row['data set'] for row in rows))
-    figure, panels = plt.subplots(1, len(datasets), figsize=(3.6 * len(datasets), 5), squeeze=False)
+    most = max(sum(row['data set'] == dataset for row in rows) for dataset in datasets)
+    figure, panels = plt.subplots(1, len(datasets), figsize=(3.6 * len(datasets), 0.2 * most + 1.2), squeeze=False)
     for panel, dataset in zip(panels[0], datasets, strict=True):
         mine = [row for row in rows if row['data set'] == dataset]
-        for height, row in enumerate(reversed(mine)):
-            if 'recall' in row:
-                wrong = row['published R / N / P@20'].endswith('!')
-                panel.plot(row['recall'], height, 'x' if wrong else 'o', color=GREY)
-            for colour, marker, recalls in zip((ORANGE, BLUE), 'sD', row.get('recalls', {}).values(), strict=False):
-                panel.plot(recalls, [height] * len(recalls), marker, color=colour, ms=5)
-        panel.set_yticks(range(len(mine)), [row['model'] + (' (ours)' if 'recalls' in row else '')
-                                            for row in reversed(mine)], fontsize=7)
+        for height, row in enumerate(mine):
+            if 'published recall' in row:
+                panel.plot(row['published recall'], height, 'x' if row['cannot be'] else 'o', color=GREY)
+            for colour, marker, title in zip((VERMILION, BLUE), 'sD', PROTOCOLS.values(), strict=True):
+                if f'{title} recall' in row:
+                    values = row[f'{title} recall'].values
+                    panel.plot(values, [height] * len(values), marker, color=colour, ms=4, alpha=0.8)
+        panel.set_yticks(range(len(mine)), [row['model'] + (f' (ours: {row["label"]})' if row.get('label') else '')
+                                            for row in mine], fontsize=7)
+        panel.invert_yaxis()
         panel.set(title=dataset, xlabel='test Recall@20')
-        panel.grid(alpha=0.3)
     handles = [plt.Line2D([], [], ls='', marker=marker, color=colour, label=label) for marker, colour, label in
-               (('o', GREY, 'published'), ('x', GREY, 'published, cannot be'), ('s', ORANGE, 'ours, best on test'),
+               (('o', GREY, 'published'), ('x', GREY, 'published, cannot be'), ('s', VERMILION, 'ours, best on test'),
                 ('D', BLUE, 'ours, selected on validation'))]
-    figure.legend(handles=handles, loc='lower center', ncol=4, fontsize=8)
-    figure.tight_layout(rect=(0, 0.06, 1, 1))
-    figure.savefig(FIGURES / 'performance.png', dpi=150, facecolor='white')
+    figure.legend(handles=handles, loc='lower center', ncol=4, frameon=False)
+    figure.tight_layout(rect=(0, 0.4 / figure.get_size_inches()[1], 1, 1))
+    save(figure, path)
 
 
-def main(paths):
-    paths = [Path(path) for path in paths] or sorted(path.parent for path in (ROOT / 'results').glob('**/result.json'))
-    rows = [*published(), *ours(paths)]
-    order = list(dict.fromkeys(row['data set'] for row in rows))
-    rows.sort(key=lambda row: order.index(row['data set']))
-    columns = ('data set', 'model', 'published R / N / P@20', 'settings', 'seeds', 'best on test R / N / P@20',
-               'selected on validation R / N / P@20')
-    table = [{column: row.get(column, '') for column in columns} for row in rows]
-    write_csv(FIGURES / 'performance.csv', table)
-    print(write_markdown('performance', table))
-    draw(rows)
-    if not any('recalls' in row for row in rows):
-        print(f'No finished run of {LEAST_EPOCHS} or more epochs in results/: python Main.py makes one (README).')
-    return 0
+def sweeps(options, flags):
+    """The command line of the sweep of every model with a grid, on each published data set that is there; models that
+    need features where there are some."""
+    for dataset in dict.fromkeys(row['dataset'] for row in read_csv('published_table2.csv')):
+        folder = Path(options.data_dir) / dataset
+        for model in read_json(GRIDS)['models'] if folder.is_dir() and GRIDS.is_file() else ():
+            if model in NO_FEATURES or any(folder.glob('*_feat.npy*')):
+                yield ['--grids', str(GRIDS), '--model', model, '--data', dataset, '--data_dir', options.data_dir,
+                       '--out', str(options.root / dataset / 'baselines' / model),
+                       '--final_seeds', *map(str, options.seeds), *flags]
+
+
+def make_all(jobs, options, flags):
+    """Every run of the table, first those of all grids, with one bar over them; then the chosen points' other seeds."""
+    commands = list(sweeps(options, flags))
+    plans = [Sweep.plan(command)[3] for command in commands]
+    make_runs([*jobs, *(job for plan in plans for same in plan for job in same)])
+    for command in commands:
+        Sweep.sweep(command)
+
+
+def default_runs(options, flags):
+    jobs = jobs_of(MDMNS, options, flags)
+    if options.run:
+        make_all(jobs, options, flags)
+    else:
+        provide(jobs, NAME, options)
+    return [run for pattern in (*MDMNS, '*/baselines/*/chosen') for run in find_runs(options.root, pattern)]
+
+
+def line_of(row):
+    """A row of the table in the README: three metrics to a cell."""
+    paper = ' / '.join(f'{row[f"published {metric}"]:.4f}' for metric in METRICS) if 'cannot be' in row else ''
+    return {'data set': row['data set'], 'model': row['model'],
+            'published R / N / P@20': f'{paper} {row.get("cannot be", "")}'.strip(),
+            **{name: row.get(name, '') for name in ('settings', 'epochs', 'seeds')},
+            **{f'{title} R / N / P@20': ' / '.join(str(row[f'{title} {metric}']) for metric in METRICS).strip(' /')
+               if 'seeds' in row else '' for title in PROTOCOLS.values()}}
+
+
+def main(argv=None):
+    parser = command_line(NAME, __doc__, RESULTS, seeds=(421, 1, 2))
+    parser.add_argument('runs', nargs='*', type=Path, metavar='RUN', help='folders of runs (default: see above)')
+    options, flags = read_command_line(parser, argv)
+    runs = [read_run(path) for path in options.runs] if options.runs else default_runs(options, flags)
+    if None in runs:
+        raise InputError(f'{options.runs[runs.index(None)]} holds no finished run: python Main.py makes one.')
+    rows = merged(published(), by_settings(runs))
+    write_tables(NAME, [{name: value for name, value in row.items() if name != 'label'} for row in rows], options.to,
+                 [line_of(row) for row in rows])
+    draw(rows, options.to / f'{NAME}.png')
 
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_command(f'figures/{NAME}.py', main))

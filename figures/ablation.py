@@ -1,0 +1,128 @@
+"""MDMNS without each of its parts: python figures/ablation.py
+
+    --run --data_dir DIR [--seeds S ...]    make the runs in results/tiktok/ablation that are missing
+
+A folder per variant; ablation.png, .csv and .md show test Recall and NDCG of those that are there, by their folders'
+names. Each modality is taken alone and, where there are three or more, left out; of two, one alone is the other left
+out. Without the modal graphs means ris_adj_lambda 0, which also leaves out the fused output's product of E with the
+interaction graph (SPEC section 5).
+"""
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from figures.runs import (
+    BASE,
+    MULTI_LEVEL,
+    command_line,
+    jobs_of,
+    none_there,
+    provide,
+    read_command_line,
+    title_of,
+    write_tables,
+)
+from figures.style import COLOURS, GREY, save
+from Params import parse
+from Utils.Command import run_command
+from Utils.Errors import InputError
+from Utils.Runs import differences, find_runs
+from Utils.Tables import spread
+from Utils.Utils import noise_levels
+
+NAME = 'ablation'
+ROOT = Path('results/tiktok/ablation')
+EPOCHS = '--epoch 10'
+CONTRAST_FLAGS = {'cl_method', 'cl_sample'}  # may differ from the full model's in any variant
+
+
+def variants(flags):
+    """folder -> (part of the model, label, flags of its own), for a model with these flags."""
+    settings = parse([*BASE.split(), *flags])
+    modalities = settings.modalities
+    levels = sorted(set(noise_levels(settings.steps)))
+    return {
+        'full': ('model', 'full: multi-level contrast', MULTI_LEVEL),
+        'guidance-none': ('diffusion', 'no guidance', f'{MULTI_LEVEL} --guidance none'),
+        'no-modal-graphs': ('diffusion', 'no modal graphs', f'{MULTI_LEVEL} --ris_adj_lambda 0'),
+        'no-contrast': ('contrast', 'no contrast', '--cl_method 0 --ssl_reg 0'),
+        'cross-modal': ('contrast', 'cross-modal contrast instead', '--cl_method 0'),
+        'cross-modal-guidance-none': ('contrast', 'cross-modal, no guidance', '--cl_method 0 --guidance none'),
+        'no-noise': ('negatives', 'no noised negatives', f'{MULTI_LEVEL} --noise_levels'),
+        **{f'noise-{level:g}': ('negatives', f'noise level {level:g} alone', f'{MULTI_LEVEL} --noise_levels {level:g}')
+           for level in levels},
+        **{name: ('modalities', f'{name} alone', f'{MULTI_LEVEL} --modalities {name}') for name in modalities
+           if len(modalities) > 1},
+        **{f'without-{name}': ('modalities', f'without {name}',
+                               f'{MULTI_LEVEL} --modalities {" ".join(other for other in modalities if other != name)}')
+           for name in modalities if len(modalities) > 2}}
+
+
+def check_alone(name, flags, run, full):
+    """InputError where a variant's run differs from the full model in more than what its flags set."""
+    own = {word.lstrip('-') for word in flags.split() if word.startswith('--')}
+    other = set(differences(run, full)) - own - CONTRAST_FLAGS
+    if other:
+        raise InputError(f'{run.folder} differs from {full.folder} in {", ".join(sorted(other))}, not in {name} alone: '
+                         'make one of them again with the settings of the other.')
+
+
+def row(part, label, runs, full):
+    shared = {run.seed: run for run in full}
+    chosen = [run.test('val') for run in runs]
+    return {'part': part, 'variant': label, 'seeds': len(runs),
+            **{f'{title}@20': spread(metrics[name] for metrics in chosen)
+               for name, title in (('recall', 'Recall'), ('ndcg', 'NDCG'), ('precision', 'Precision'))},
+            'Recall@20 less that of full': difference(runs, shared),
+            'best on test Recall@20': spread(run.test('test')['recall'] for run in runs)}
+
+
+def difference(runs, shared):
+    """Mean difference over the seeds that both have, with its sign."""
+    values = [run.test('val')['recall'] - shared[run.seed].test('val')['recall'] for run in runs if run.seed in shared]
+    return f'{np.mean(values):+.4f}' if values and any(run is not shared.get(run.seed) for run in runs) else ''
+
+
+def draw(rows, title, path):
+    figure, panels = plt.subplots(1, 2, figsize=(8.6, 0.32 * len(rows) + 1.3), sharey=True)
+    parts = list(dict.fromkeys(row['part'] for row in rows))
+    heights = [-place - 0.5 * parts.index(row['part']) for place, row in enumerate(rows)]
+    for panel, column in zip(panels, ('Recall@20', 'NDCG@20'), strict=True):
+        full = rows[0][column].values
+        panel.axvspan(min(full), max(full), color=GREY, alpha=0.25, lw=0)
+        panel.axvline(np.mean(full), color=GREY, lw=1)
+        for height, row in zip(heights, rows, strict=True):
+            colour = COLOURS[parts.index(row['part'])]
+            values = row[column].values
+            panel.plot(values, [height] * len(values), '|', color=colour, ms=9)
+            panel.plot(np.mean(values), height, 'o', color=colour, ms=6)
+        panel.set(xlabel=f'test {column}, epoch chosen on validation')
+    panels[0].set_yticks(heights, [f'{row["variant"]} ({row["seeds"]})' for row in rows])
+    figure.suptitle(title, fontsize=9)
+    figure.tight_layout()
+    save(figure, path)
+
+
+def main(argv=None):
+    options, flags = read_command_line(command_line(NAME, __doc__, ROOT), argv)
+    declared = variants(flags)
+    provide(jobs_of({name: f'{BASE} {EPOCHS} {own}' for name, (_, _, own) in declared.items()}, options, flags), NAME,
+            options)
+    found = {name: runs for name in declared if (runs := find_runs(options.root, name))}
+    if 'full' not in found:
+        raise none_there(NAME, options.root / 'full')
+    full = found['full']
+    for name, runs in found.items():
+        for run in runs:
+            check_alone(name, declared[name][2], run, full[0])
+    rows = [row(*declared[name][:2], runs, full) for name, runs in found.items()]
+    write_tables(NAME, rows, options.to)
+    title = f'{title_of(full[0])} (in brackets: seeds; grey: mean and range of the full model)'
+    draw(rows, title, options.to / f'{NAME}.png')
+
+
+if __name__ == '__main__':
+    sys.exit(run_command(f'figures/{NAME}.py', main))

@@ -1,0 +1,180 @@
+"""Recall by user activity and item popularity, cold items apart: python figures/groups.py --data_dir DIR [RUN ...]
+
+    --run [--seeds S ...]    without RUN: make the runs of `DEFAULT` in results/tiktok that are missing
+
+Users are grouped by their training interactions: the mean over users of test Recall@20. Items are grouped by theirs,
+and those with none are cold: the share of their test interactions that are found. Either at the epoch chosen on
+validation.
+Which items were found is worked out anew from a run's embeddings.npz. Where that was not kept it is read from
+per_user.npz, which says as much where every test user has a single test item. Writes groups.png, .csv and .md; ranking
+by popularity is shown beside the runs.
+"""
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from DataHandler import UserRows, load_dataset
+from figures.runs import (
+    BASE,
+    MULTI_LEVEL,
+    command_line,
+    jobs_of,
+    labels,
+    none_there,
+    provide,
+    read_command_line,
+    write_tables,
+)
+from figures.style import BLACK, COLOURS, MARKERS, save
+from Utils.Command import run_command
+from Utils.Errors import InputError
+from Utils.Metrics import rank_items
+from Utils.Recommend import load_scores
+from Utils.Runs import by_settings, find_runs, read_run
+from Utils.Statistics import per_user
+from Utils.Tables import spread
+
+NAME = 'groups'
+ROOT = Path('results/tiktok')
+DEFAULT = {'ablation/full': f'{BASE} {MULTI_LEVEL} --epoch 10',
+           'ablation/cross-modal': f'{BASE} --cl_method 0 --epoch 10'}
+BINS = 5  # at most, of about as many test users or test interactions each
+CHUNK = 256  # users at a time
+LINEAR = 0.01  # shares below this are drawn on a linear scale, those above on a logarithmic one
+
+
+@torch.no_grad()
+def found_by(score, data, k):
+    """Whether each test interaction (in the order of data.test's entries) is among its user's k best items."""
+    train, test = UserRows(data.train, torch.device('cpu')), data.test.tocoo()
+    top = np.full((data.n_users, k), -1)
+    for users in torch.as_tensor(np.unique(test.row)).split(CHUNK):
+        top[users] = rank_items(score(users), train.batch(users).positions, k)
+    return (top[test.row] == test.col[:, None]).any(1)
+
+
+def hits(run, data):
+    """Of one run: a vector over the test interactions, 1 where the item was found."""
+    if (run.folder / 'embeddings.npz').is_file():
+        return found_by(load_scores(run.folder, torch.device('cpu')), data, run.settings['topk']).astype(float)
+    rows = data.test.tocoo().row
+    users, recall = per_user([run.folder])
+    if len(np.unique(rows)) < len(rows):
+        raise InputError(f'{run.folder} kept no embeddings.npz, and users of {data.name} have several test items: make '
+                         'the run again to see which of them it finds.')
+    if not np.array_equal(users, rows):
+        raise InputError(f'{run.folder} is of other test users than {data.name}: give its data set with --data_dir.')
+    return recall
+
+
+def bins_of(counts):
+    """[(label, mask)] of counts: 0 apart, and up to BINS others, each ending with the value that makes up its share."""
+    values, sizes = np.unique(counts[counts > 0], return_counts=True)
+    groups = [('0', counts == 0)] if (counts == 0).any() else []
+    low = done = 0
+    for place, high in enumerate(values):
+        low = low or high
+        full = sizes[:place + 1].sum() * BINS // sizes.sum()  # so many shares
+        if full > done or high == values[-1]:
+            groups.append((f'{low}' if low == high else f'{low}-{high}', (counts >= low) & (counts <= high)))
+            low, done = 0, full
+    return groups
+
+
+def user_recall(rows, found):
+    """(users, their test Recall)."""
+    users, place = np.unique(rows, return_inverse=True)
+    return users, np.bincount(place, found) / np.bincount(place)
+
+
+def table_of(data, vectors):
+    """A row per group of users, then of items; vectors: model -> hits of each of its runs."""
+    test = data.test.tocoo()
+    users = np.unique(test.row)
+    activity = np.asarray(data.train.sum(1)).ravel().astype(int)
+    popularity = np.asarray(data.train.sum(0)).ravel().astype(int)
+    recalls = {name: [user_recall(test.row, found)[1] for found in runs] for name, runs in vectors.items()}
+    rows = []
+    for kind, counts, values in (('users', activity[users], recalls), ('items', popularity[test.col], vectors)):
+        for label, mask in bins_of(counts):
+            rows.append({'groups of': kind, 'training interactions': label,
+                         'test users' if kind == 'users' else 'test interactions': int(mask.sum()),
+                         **{name: spread(found[mask].mean() for found in runs) for name, runs in values.items()}})
+    return rows
+
+
+def line_of(row):
+    size = row.get('test users', row.get('test interactions'))
+    return {'groups of': row['groups of'] + (' (cold)' if row['training interactions'] == '0' else ''),
+            'training interactions': row['training interactions'], 'test users or interactions': f'{size:,}',
+            **{name: value for name, value in row.items() if name not in (
+                'groups of', 'training interactions', 'test users', 'test interactions')}}
+
+
+def tick_of(row):
+    return '0: cold' if row['training interactions'] == '0' else row['training interactions']
+
+
+def draw(rows, names, title, path):
+    figure, panels = plt.subplots(1, 2, figsize=(8.6, 3.4))
+    colours = [*COLOURS[:len(names) - 1], BLACK]  # the last, ranking by popularity, in black
+    for panel, kind, of in zip(panels, ('users', 'items'), ('test users', 'test interactions'), strict=True):
+        mine = [row for row in rows if row['groups of'] == kind]
+        for colour, marker, name in zip(colours, MARKERS, names, strict=False):
+            warm = [place for place, row in enumerate(mine) if row['training interactions'] != '0']
+            means = [np.mean(row[name].values) for row in mine]
+            panel.plot(warm, [means[place] for place in warm], marker=marker, color=colour, label=name,
+                       ls='--' if colour == BLACK else '-')
+            for place, row in enumerate(mine):
+                if place not in warm:
+                    panel.plot(place, means[place], marker=marker, color=colour)
+                panel.plot([place] * 2, [min(row[name].values), max(row[name].values)], color=colour, lw=4, alpha=0.3)
+        panel.set_xticks(range(len(mine)), [f'{tick_of(row)}\n({row[of]:,})' for row in mine])
+        panel.set_xlabel(f'training interactions of the {kind[:-1]} ({of})')
+    panels[0].set_ylim(bottom=-0.005)
+    panels[1].set_yscale('symlog', linthresh=LINEAR)
+    panels[1].set_ylim(-LINEAR / 4, 1)
+    panels[1].yaxis.set_major_formatter('{x:g}')
+    panels[0].set_ylabel('test Recall@20')
+    panels[1].set_ylabel('share found in the first 20')
+    panels[0].legend(loc='upper right')
+    figure.suptitle(title, fontsize=9)
+    figure.tight_layout()
+    save(figure, path)
+
+
+def main(argv=None):
+    parser = command_line(NAME, __doc__, ROOT, seeds=(421, 1, 2))
+    parser.add_argument('runs', nargs='*', type=Path, metavar='RUN', help='folders of runs (default: see above)')
+    options, flags = read_command_line(parser, argv)
+    if options.runs:
+        runs = [run for path in options.runs if (run := read_run(path))]
+    else:
+        provide(jobs_of(DEFAULT, options, flags), NAME, options)
+        runs = [run for name in DEFAULT for run in find_runs(options.root, name)]
+    if not runs:
+        raise none_there(NAME, ', '.join(map(str, options.runs or [options.root / name for name in DEFAULT])))
+    if len({run.dataset for run in runs}) > 1:
+        raise InputError('The runs are of several data sets: give those of one.')
+    data = load_dataset(options.data_dir, runs[0].dataset, modalities=())
+    groups = by_settings(runs)
+    if len(groups) >= len(COLOURS):
+        raise InputError(f'The runs have {len(groups)} different settings, and {len(COLOURS) - 1} can be told apart: '
+                         'give fewer.')
+    names = [f'{name} ({len(group)})' for name, group in zip(labels(groups), groups, strict=True)]
+    vectors = {name: [hits(run, data) for run in group] for name, group in zip(names, groups, strict=True)}
+    popularity = torch.as_tensor(data.train.sum(0)).float()
+    vectors['popularity'] = [found_by(lambda users: popularity.repeat(len(users), 1), data,
+                                      runs[0].settings['topk']).astype(float)]
+    rows = table_of(data, vectors)
+    write_tables(NAME, rows, options.to, [line_of(row) for row in rows])
+    draw(rows, list(vectors), f'{runs[0].dataset} (in brackets: seeds), epoch chosen on validation',
+         options.to / f'{NAME}.png')
+
+
+if __name__ == '__main__':
+    sys.exit(run_command(f'figures/{NAME}.py', main))

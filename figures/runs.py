@@ -1,0 +1,112 @@
+"""The command line that the figures of saved runs share: where the runs are, and making those that are missing."""
+import argparse
+import shlex
+from pathlib import Path
+
+from Params import Parser
+from Utils.Errors import InputError
+from Utils.Runs import Job, make_runs
+from Utils.Tables import FIGURES, write_csv, write_markdown
+from Utils.TimeLogger import log
+
+# What our runs on TikTok have in common: the published command with d = 64 in place of 512, and two of its modalities
+BASE = ('--data tiktok --modalities image audio --reg 1e-4 --ssl_reg 1e-2 --trans 1 --e_loss 0.1 --latdim 64 '
+        '--gnn_layer 1 --temp 0.5 --steps 5')
+MULTI_LEVEL = '--cl_method 1 --cl_sample 1024'
+
+
+def command_line(name, description, root=None, seeds=(421,)):
+    """An argparse parser with the flags that all these scripts have; root: the default folder of their runs."""
+    parser = Parser(
+        prog=f'figures/{name}.py', allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=description,
+        epilog='With --run, flags that are not listed here go to Main.py, after those of the script, for every run.')
+    parser.add_argument('--run', action='store_true', help='make the runs that are missing, then draw')
+    parser.add_argument('--seeds', type=int, nargs='+', default=list(seeds), metavar='SEED',
+                        help='seeds of the runs that --run makes (default: %(default)s)')
+    parser.add_argument('--data_dir', default='Datasets', help='folder that holds the data set folders')
+    if root is not None:
+        parser.add_argument('--root', type=Path, default=root, help='folder of the runs (default: %(default)s)')
+    parser.add_argument('--to', type=Path, default=FIGURES, metavar='DIR',
+                        help='folder for the picture and the tables; the default, figures/, also renews the README')
+    return parser
+
+
+def read_command_line(parser, argv):
+    """(options, flags for Main.py); flags that only make sense with --run are refused without it."""
+    options, flags = parser.parse_known_args(argv)
+    if flags and not options.run:
+        raise InputError(f'{" ".join(flags)}: not known here; flags for Main.py are taken with --run alone.')
+    if not options.to.is_dir():
+        raise InputError(f'--to {options.to}: expected a folder that is there.')
+    return options, flags
+
+
+def jobs_of(variants, options, flags=()):
+    """Jobs in root/VARIANT/seed<S>; variants: name -> flags as one text."""
+    return [Job(options.root / name / f'seed{seed}',
+                (*shlex.split(text), *flags, '--seed', str(seed), '--data_dir', options.data_dir))
+            for name, text in variants.items() for seed in options.seeds]
+
+
+def provide(jobs, name, options):
+    """With --run make the jobs' runs; without it say which are missing, if any, and how to make them."""
+    if options.run:
+        make_runs(jobs)
+    else:
+        absent = [job for job in jobs if not (job.folder / 'result.json').is_file()]
+        if absent:
+            log(f'{len(absent)} of {len(jobs)} runs are not there (the first: {absent[0].folder}). '
+                f'{how_to(name)} makes them.')
+
+
+def how_to(name):
+    return f'python figures/{name}.py --run --data_dir DIR'
+
+
+def none_there(name, where):
+    return InputError(f'No finished run in {where}. {how_to(name)} makes those of this figure, in time.')
+
+
+def what_was_run(run, always=('latdim',)):
+    """The settings that are not Main.py's defaults, and those to be told always, as `name value, ...`."""
+    defaults = Job(Path(), ()).settings
+    elsewhere = ('seed', 'data', 'model', 'modalities', 'epoch', 'tstEpoch', *always)
+    names = [*always, *(name for name, value in run.settings.items()
+                        if name not in elsewhere and value != defaults.get(name))]
+    return ', '.join(f'{name} {text_of(run.settings[name])}' for name in names)
+
+
+def text_of(value):
+    """A setting as the command line has it."""
+    if isinstance(value, (list, tuple)):
+        return ' '.join(map(text_of, value)) or 'none'
+    return f'{value:g}' if isinstance(value, float) else str(value)
+
+
+def labels(groups):
+    """What tells groups of runs apart: the settings that not all of them share, the number of epochs only where it is
+    needed."""
+    settings = [group[0].settings for group in groups]
+    telling = [name for name in settings[0] if name != 'seed'
+               and any(other.get(name) != settings[0][name] for other in settings)]
+
+    def named(names):
+        return [', '.join(f'{name} {text_of(values[name])}' for name in names if values.get(name) is not None)
+                or values['model'] for values in settings]
+
+    short = named([name for name in telling if name != 'epoch'])
+    return short if len(set(short)) == len(short) else named(telling)
+
+
+def title_of(run):
+    """Data set, modalities, width and epochs, for the title of a picture."""
+    settings = run.settings
+    return (f'{run.dataset}, {"+".join(settings["modalities"])}, d = {settings["latdim"]}, '
+            f'{len(run.epochs)} epochs')
+
+
+def write_tables(name, rows, folder, markdown=None):
+    """NAME.csv and NAME.md; markdown: rows for the latter where they are not the same."""
+    write_csv(folder / f'{name}.csv', rows)
+    print(write_markdown(name, markdown or rows, folder))

@@ -1,0 +1,144 @@
+"""Whether MDMNS differs from its variants and from other models, tested over users: python figures/significance.py
+
+    [MODEL ...]    folders with the runs of one model each, in seed<S>; the first is compared with every other one
+                   (default: results/tiktok/ablation/full with the other variants there, and with the baselines' runs)
+    --run --data_dir DIR [--seeds S ...]    without MODEL: make the ablation's runs that are missing
+
+Test Recall@20 of every user, at the epoch chosen on validation, averaged over the seeds that both models have: the mean
+difference with a confidence interval and a p-value by bootstrap over users, Wilcoxon's signed-rank test, and both p
+after Holm's correction for all comparisons made. The intervals are of users, for the runs at hand: they say nothing of
+other seeds. Besides, for every model: the best test Recall less that of the epoch chosen on validation. Reads
+per_user.npz, without which a model has only the latter. Writes significance.png, and the tables significance and
+protocols as .csv and .md.
+"""
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from figures.ablation import EPOCHS, ROOT as ABLATION, variants
+from figures.runs import BASE, command_line, jobs_of, none_there, provide, read_command_line, write_tables
+from figures.style import BLUE, GREY, VERMILION, save
+from Utils.Command import run_command
+from Utils.Errors import InputError
+from Utils.Runs import find_runs
+from Utils.Statistics import compare, holm, per_user
+from Utils.Tables import spread
+
+NAME = 'significance'
+LEVEL = 0.05
+SEED = 421  # of the bootstrap
+
+
+def models(folders):
+    """name -> {seed: run} of each folder's finished runs with validation; folders without any are left out."""
+    found = {}
+    for folder in folders:
+        runs = {run.seed: run for run in find_runs(folder.parent, folder.name) if run.test('val')}
+        if runs:
+            name = folder.parent.name if folder.name == 'chosen' else folder.name
+            if name in found:
+                raise InputError(f'Two of the models are called {name}: give folders of different names.')
+            found[name] = runs
+    return found
+
+
+def testable(found):
+    """Of these models the runs that kept their figures of every user."""
+    kept = {name: {seed: run for seed, run in runs.items() if (run.folder / 'per_user.npz').is_file()}
+            for name, runs in found.items()}
+    return {name: runs for name, runs in kept.items() if runs}
+
+
+def comparison(first, second, rng):
+    """Of the seeds that both have, or of all where they share none: (how many, means of both, Comparison)."""
+    shared = sorted(first.keys() & second.keys())
+    users, recalls = zip(*(per_user([run.folder for seed, run in sorted(runs.items()) if not shared or seed in shared])
+                           for runs in (first, second)), strict=True)
+    if not np.array_equal(*users):
+        raise InputError(f'{next(iter(first.values())).folder} and {next(iter(second.values())).folder} are of other '
+                         'users: runs on one data set were expected.')
+    return len(shared), [recall.mean() for recall in recalls], compare(*recalls, rng)
+
+
+def compared(found):
+    """A row for each model but the first, which it is compared with."""
+    name, *others = found
+    rng = np.random.default_rng(SEED)
+    results = {other: comparison(found[name], found[other], rng) for other in others}
+    corrected = {kind: holm([getattr(result, kind) for _, _, result in results.values()])
+                 for kind in ('p_bootstrap', 'p_wilcoxon')}
+    return [{f'{name} beside': other, 'shared seeds': shared, f'Recall@20 of {name}': first, 'of the other': second,
+             'difference': result.difference, 'low': result.low, 'high': result.high,
+             'p bootstrap': result.p_bootstrap, 'p bootstrap (Holm)': corrected['p_bootstrap'][number],
+             'p Wilcoxon': result.p_wilcoxon, 'p Wilcoxon (Holm)': corrected['p_wilcoxon'][number]}
+            for number, (other, (shared, (first, second), result)) in enumerate(results.items())]
+
+
+def line_of(row):
+    """A comparison as the README has it."""
+    *names, low, high = list(row)[:7]
+    return {**{name: f'{row[name]:.4f}' if isinstance(row[name], float) else row[name] for name in names[:4]},
+            'difference (95 % interval)': f'{row["difference"]:+.4f} ({row[low]:+.4f} to {row[high]:+.4f})',
+            **{name: f'{value:.2g}' for name, value in row.items() if name.startswith('p ')}}
+
+
+def gaps(found):
+    """Best on test less selected on validation, for every model."""
+    chosen = {name: [(run.test('test')['recall'], run.test('val')['recall']) for run in runs.values()]
+              for name, runs in found.items()}
+    return [{'model': name, 'seeds': len(pairs), 'best on test Recall@20': spread(test for test, _ in pairs),
+             'selected on validation Recall@20': spread(val for _, val in pairs),
+             'gap': spread(test - val for test, val in pairs)} for name, pairs in chosen.items()]
+
+
+def draw(reference, comparisons, protocols, path):
+    heights = {row['model']: number for number, row in enumerate(protocols)}
+    size = 8.6, 0.28 * len(heights) + 1.4
+    figure, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=(2, 1))
+    left.axvline(0, color='black', lw=1)
+    for row in comparisons:
+        height, clear = heights[row[f'{reference} beside']], row['p bootstrap (Holm)'] < LEVEL
+        colour = BLUE if clear else GREY
+        left.plot([row['low'], row['high']], [height] * 2, color=colour)
+        left.plot(row['difference'], height, 'o', color=colour, mfc=colour if clear else 'white')
+    left.set(xlabel=f'test Recall@20 of {reference} less that of the other')
+    for row in protocols:
+        values = row['gap'].values
+        right.plot(values, [heights[row['model']]] * len(values), '|', color=VERMILION, ms=9)
+        right.plot(np.mean(values), heights[row['model']], 's', color=VERMILION)
+    right.set(xlabel='best on test less chosen on validation')
+    left.set_yticks(list(heights.values()), [f'{row["model"]} ({row["seeds"]})' for row in protocols])
+    left.invert_yaxis()
+    handles = [plt.Line2D([], [], marker='o', color=colour, mfc=fill, label=label) for colour, fill, label in
+               ((BLUE, BLUE, f'p < {LEVEL} after Holm (bootstrap), 95 % interval'), (GREY, 'white', 'not'))]
+    figure.legend(handles=handles, loc='upper center', ncol=2, frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / figure.get_size_inches()[1]))
+    save(figure, path)
+
+
+def main(argv=None):
+    parser = command_line(NAME, __doc__, ABLATION)
+    parser.add_argument('models', nargs='*', type=Path, metavar='MODEL', help='folders of runs (default: see above)')
+    options, flags = read_command_line(parser, argv)
+    folders = options.models
+    if not folders:
+        declared = variants(flags)
+        provide(jobs_of({name: f'{BASE} {EPOCHS} {own}' for name, (_, _, own) in declared.items()}, options, flags),
+                NAME, options)
+        folders = [options.root / name for name in declared]
+        folders += [options.root.parent / 'cl0-d64', *sorted(options.root.parent.glob('baselines/*/chosen'))]
+    found = models(folders)
+    tested = testable(found)
+    if next(iter(tested), '') != folders[0].name or len(tested) < 2:
+        raise none_there(NAME, f'{folders[0]}, or none to compare it with, that has its per_user.npz')
+    comparisons, protocols = compared(tested), gaps(found)
+    write_tables(NAME, comparisons, options.to, [line_of(row) for row in comparisons])
+    write_tables('protocols', protocols, options.to)
+    draw(folders[0].name, comparisons, protocols, options.to / f'{NAME}.png')
+
+
+if __name__ == '__main__':
+    sys.exit(run_command(f'figures/{NAME}.py', main))
