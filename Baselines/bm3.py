@@ -12,8 +12,8 @@ from Utils.Utils import rows_of
 
 
 def away(online, target):
-    """1 - mean cosine of the rows (B, d) of two views; no gradient flows through the second."""
-    return 1 - F.cosine_similarity(online, target.detach()).mean()
+    """1 - mean cosine of the rows (B, d) of two views."""
+    return 1 - F.cosine_similarity(online, target).mean()
 
 
 class BM3(LightGCN):
