@@ -48,14 +48,15 @@ MODELS = {'mdmns': MDMNS, **BASELINES}
 class Training:
     """A model in training and where it stands: everything that a checkpoint of the run holds."""
 
-    def __init__(self, settings, dataset, device):
+    def __init__(self, settings, dataset, rows):
+        """rows: UserRows of the training interactions, on the device to train on."""
         torch.manual_seed(settings.seed)
         self.settings = settings
-        self.generator = torch.Generator(device).manual_seed(settings.seed)
+        self.generator = torch.Generator(rows.items.device).manual_seed(settings.seed)
         self.model = MODELS[settings.model](dataset, settings, self.generator)
         parameters = list(self.model.loop_parameters())
         self.optimiser = torch.optim.Adam(parameters, settings.lr, fused=True) if parameters else None
-        self.sampler = NegativeSampler(UserRows(dataset.train, device)) if parameters else None
+        self.sampler = NegativeSampler(rows) if parameters else None
         self.best = Best()
         self.epoch = 0  # the one in progress
         self.figures = None  # what the model's begin_epoch returned, once it has
@@ -185,8 +186,8 @@ def run(settings, out, state=None):
     rows, seconds_before = [], 0
     if state:
         config, rows, seconds_before = go_on_with(state['config'], config), state['rows'], state['seconds']
-    training = Training(settings, dataset, device)
     train_rows = UserRows(dataset.train, device)
+    training = Training(settings, dataset, train_rows)
     withheld = {'val': UserRows(dataset.val, device), 'test': UserRows(dataset.test, device)}
     popularity = evaluate(popularity_scores(train_rows), train_rows, withheld, settings.topk, settings.tstBat)
     log_header(settings, dataset, device, training.model, out.path)

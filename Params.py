@@ -8,7 +8,7 @@ import argparse
 import math
 from dataclasses import make_dataclass
 
-from Utils.Errors import InputError
+from Utils.Errors import InputError, suggestion
 
 
 def number(kind, low=None, high=None, above=None):
@@ -71,7 +71,7 @@ class Parser(argparse.ArgumentParser):
     """An argparse parser whose errors are one line each; argparse's own come after a page of usage."""
 
     def error(self, message):
-        raise InputError(f'{message} (--help lists every flag)')
+        raise InputError(f'{message.strip()} (--help lists every flag)')
 
 
 def build_parser():
@@ -214,7 +214,11 @@ def parse(argv=None, defaults=None):
     """
     parser = build_parser()
     parser.set_defaults(**defaults or {})
-    values = vars(parser.parse_args(argv))
+    known, unknown = parser.parse_known_args(argv)
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        parser.error(f'unrecognized arguments: {" ".join(unknown)}. {suggestion(unknown[0].split("=")[0], flags)}')
+    values = vars(known)
     if values['modalities'] is not None:
         values['modalities'] = tuple(values['modalities'])
     settings = make_dataclass('Settings', values, frozen=True)(**values)

@@ -64,7 +64,7 @@ def test_noise_levels(words, value):
     ('--keepRate 1.5', 'at most 1'), ('--trans 3', 'at most 2'), ('--cl_method x', "'x'"), ('--temp 0', 'above 0'),
     ('--norm maybe', "'maybe', expected true or false"), ('--dims []', 'got no number'), ('--dims 1e3', "'1e3'"),
     ('--dims __import__', "'__import__'"), ('--dims 0', 'at least 1'), ('--noise_levels -1', 'expected'),
-    ('--lat 64', 'unrecognized arguments: --lat'), ('--cuda', 'unrecognized'), ('--guidance some', 'released'),
+    ('--lat 64', 'unrecognized arguments: --lat'), ('--latdin 4', 'Did you mean --latdim?'), ('--cuda', 'unrecognized'), ('--guidance some', 'released'),
     ('--steps 5 --sampling_steps 6', '--sampling_steps 6 is more than --steps 5'),
     ('--noise_min 0.3 --noise_max 0.2', 'swap'), ('--noise_scale 60', 'below 1'), ('--gpu one', "'one'"),
     ('--data', 'expected one argument'), ('--seed -1', 'at least 0'),
