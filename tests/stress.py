@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Datasets.folders import save_dataset
 
+ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ('--latdim 16 --dims 64 --batch 131072 --tstBat 4096 --epoch 2 --cl_method 1 --cl_sample 1024 '
          '--checkpoint_every 1')
 WITHHELD = {'valMat': 100_000, 'tstMat': 100_000}
