@@ -165,19 +165,29 @@ def run_job(job, show):
                                stderr=subprocess.STDOUT, text=True, errors='replace', start_new_session=True)
     last = ''
     try:
-        with process.stdout:
-            for line in process.stdout:
-                last = line.strip() or last
-                if '  epoch ' in line:
-                    show(f'{job.folder.parent.name}/{job.folder.name}, epoch {line.split("  epoch ")[1].split()[0]}')
+        for line in process.stdout:
+            last = line.strip() or last
+            if '  epoch ' in line:
+                show(f'{job.folder.parent.name}/{job.folder.name}, epoch {line.split("  epoch ")[1].split()[0]}')
         code = process.wait()
     except BaseException:
-        process.send_signal(signal.SIGINT)
-        process.wait()
+        stop(process)
         raise
+    finally:
+        process.stdout.close()
     if code or not (job.folder / 'result.json').is_file():
         raise InputError(f'The run {job.folder} failed: {last or f"exit code {code}"} To see all that it says: '
                          f'python {shlex.join(job.command())} --resume')
+
+
+def stop(process):
+    """Let it save where it is and end; a second Ctrl-C lets it end at once."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.communicate()  # reads on, so that it can still say something
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        process.communicate()
 
 
 def describe(run):
