@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from DataHandler import SPLITS, Dataset, NegativeSampler, UserRows, load_matrix
-from Model import MDMNS, denoising_losses, draw_fusion, fuse, slot
+from Model import MDMNS, slot
 from Params import parse
 from Utils import Plain
+from Utils.Diffusion import denoising_losses, draw_fusion, fuse
 from Utils.FastSampling import make_sampler
 from Utils.Graph import normalised_graph
 from Utils.Layers import random_bits, unit_rows

@@ -252,7 +252,7 @@ def test_diffmm_is_its_formula(rng, widths, method):
 
 def test_the_denoisers_of_diffmm_see_rows_without_guidance(rng, monkeypatch):
     model = make_model('diffmm', make_dataset(rng, WIDTHS), '--guidance released')
-    monkeypatch.setattr('Model.fuse', lambda *_: pytest.fail('guided'))
+    monkeypatch.setattr('Utils.Diffusion.fuse', lambda *_: pytest.fail('guided'))
     assert set(model.begin_epoch()) == {'diffusion_image', 'diffusion_text'}
 
 

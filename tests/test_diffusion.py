@@ -4,8 +4,8 @@ import torch
 from conftest import random_matrix
 
 from DataHandler import UserRows
-from Model import Denoiser, GaussianDiffusion, denoising_losses, draw_fusion, fuse
 from Utils import Plain
+from Utils.Diffusion import Denoiser, GaussianDiffusion, denoising_losses, draw_fusion, fuse
 from Utils.FastSampling import make_sampler
 from Utils.Layers import random_bits
 from Utils.Utils import guess_error, reconstruction_errors

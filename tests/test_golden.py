@@ -11,7 +11,8 @@ import scipy.sparse as sp
 import torch
 
 from DataHandler import Dataset, UserRows
-from Model import MDMNS, Denoiser, GaussianDiffusion, denoising_losses, fuse, slot
+from Model import MDMNS, slot
+from Utils.Diffusion import Denoiser, GaussianDiffusion, denoising_losses, fuse
 from Utils.FastSampling import make_sampler
 from Utils.Graph import normalised_graph
 from Utils.Layers import Linear

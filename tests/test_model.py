@@ -4,9 +4,10 @@ import torch
 from conftest import planted, random_matrix
 
 from DataHandler import Dataset, NegativeSampler
-from Model import MDMNS, draw_fusion, slot
+from Model import MDMNS, slot
 from Params import parse
 from Utils import Plain
+from Utils.Diffusion import draw_fusion
 from Utils.Errors import InputError
 from Utils.Graph import normalised_graph
 from Utils.Layers import random_bits
