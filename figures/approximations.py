@@ -29,6 +29,10 @@ COLUMNS = {'diffusion_image': 'denoiser loss, image', 'diffusion_audio': 'denois
            'cl': 'contrast', 'test_recall': 'test Recall@20', 'seconds': 'seconds'}
 
 
+def columns_of(precisions):
+    return {name: label for name, label in COLUMNS.items() if all(name in epoch for epoch in precisions.values())}
+
+
 def draw(contrasts, precisions, path):
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3))
     for colour, marker, (name, runs) in zip(COLOURS, MARKERS, contrasts.items(), strict=False):
@@ -40,7 +44,7 @@ def draw(contrasts, precisions, path):
     left.set(xlabel='epoch', ylabel='test Recall@20', title='contrast over')
     left.xaxis.get_major_locator().set_params(integer=True)
     left.legend()
-    names = [name for name in reversed(COLUMNS) if name != 'seconds']
+    names = [name for name in reversed(columns_of(precisions)) if name != 'seconds']
     change = [100 * (precisions['bf16'][name] / precisions['highest'][name] - 1) for name in names]
     right.axvline(0, color='black', lw=1)
     right.plot(change, range(len(names)), 'o', color=BLUE)
@@ -68,7 +72,7 @@ def main(argv=None):
          **{f'epoch {epoch}': spread(run.epochs[epoch]['test_recall'] for run in runs) for epoch in epochs}}
         for name, runs in contrasts.items()], options.to)
     write_tables('precision', [{'`--precision`': name, **{label: f'{epoch[column]:.4g}'
-                                                          for column, label in COLUMNS.items()}}
+                                                          for column, label in columns_of(precisions).items()}}
                                for name, epoch in precisions.items()], options.to)
     draw(contrasts, precisions, options.to / f'{NAME}.png')
 

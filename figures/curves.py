@@ -1,9 +1,9 @@
-"""Losses and metrics by epoch, of any runs: python figures/curves.py [RUN ...]
+"""Losses and metrics by epoch, of any runs: python figures/curves.py [--runs RUN ...]
 
-    --run --data_dir DIR [--seeds S ...]    without RUN: make the default runs that are missing
+    --run --data_dir DIR [--seeds S ...]    make the default runs that are missing
 
 Runs that differ in their seed alone make one curve: the mean, and the range as a band. Writes curves.png, and test
-Recall at some epochs as curves.csv and curves.md. Without RUN: the runs of `DEFAULT` in results/tiktok, beside the
+Recall at some epochs as curves.csv and curves.md. Without --runs: the runs of `DEFAULT` in results/tiktok, beside the
 released program on the same files with the same settings (released_tiktok*.csv: its first public revision, cl_method 0,
 the audio features in the place of the text features that are not to be had).
 """
@@ -116,7 +116,7 @@ def default_runs(options, flags):
 
 def given_runs(paths, options):
     if options.run:
-        raise InputError('--run makes the default runs; leave out either it or the runs.')
+        raise InputError('--run makes the default runs; leave out either it or --runs.')
     absent = [path for path in paths if not (path / 'result.json').is_file()]
     if absent:
         raise InputError(f'{absent[0]} holds no finished run; python Main.py --out {absent[0]} makes one.')
@@ -125,7 +125,7 @@ def given_runs(paths, options):
 
 def main(argv=None):
     parser = command_line(NAME, __doc__, ROOT, seeds=(421, 1, 2))
-    parser.add_argument('runs', nargs='*', type=Path, metavar='RUN', help='folders of runs (default: see above)')
+    parser.add_argument('--runs', nargs='+', type=Path, metavar='RUN', help='folders of runs (default: see above)')
     options, flags = read_command_line(parser, argv)
     groups = by_settings(given_runs(options.runs, options) if options.runs else default_runs(options, flags))
     if len(groups) > len(COLOURS):

@@ -1,6 +1,7 @@
-"""Recall by user activity and item popularity, cold items apart: python figures/groups.py --data_dir DIR [RUN ...]
+"""Recall by user activity and item popularity, cold items apart: python figures/groups.py --data_dir DIR
 
-    --run [--seeds S ...]    without RUN: make the runs of `DEFAULT` in results/tiktok that are missing
+    --runs RUN ...           of these runs
+    --run [--seeds S ...]    make the runs of `DEFAULT` in results/tiktok that are missing
 
 Users are grouped by their training interactions: the mean over users of test Recall@20. Items are grouped by theirs,
 and those with none are cold: the share of their test interactions that are found. Either at the epoch chosen on
@@ -149,7 +150,7 @@ def draw(rows, names, title, path):
 
 def main(argv=None):
     parser = command_line(NAME, __doc__, ROOT, seeds=(421, 1, 2))
-    parser.add_argument('runs', nargs='*', type=Path, metavar='RUN', help='folders of runs (default: see above)')
+    parser.add_argument('--runs', nargs='+', type=Path, metavar='RUN', help='folders of runs (default: see above)')
     options, flags = read_command_line(parser, argv)
     if options.runs:
         runs = [run for path in options.runs if (run := read_run(path))]

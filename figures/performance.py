@@ -1,10 +1,11 @@
-"""Table II: the published figures beside our runs, both protocols: python figures/performance.py [RUN ...]
+"""Table II: the published figures beside our runs, both protocols: python figures/performance.py
 
-    --run --data_dir DIR [--seeds S ...]    without RUN: make the runs that are missing: MDMNS's, and for every model of
+    --runs RUN ...                          of these runs
+    --run --data_dir DIR [--seeds S ...]    make the runs that are missing: MDMNS's, and for every model of
                                             Baselines/grids.json a sweep on each of the data sets that are there
 
-Without RUN: MDMNS's runs of `MDMNS` and the baselines' in results/<data>/baselines/<model>/chosen. Runs that differ in
-their seed alone make one row; a model that was not run has none of our figures. Published figures are those of
+Without --runs: MDMNS's runs of `MDMNS` and the baselines' in results/<data>/baselines/<model>/chosen. Runs that differ
+in their seed alone make one row; a model that was not run has none of our figures. Published figures are those of
 published_table2.csv; a cell of theirs that cannot be is marked with !: Precision@K below Recall@K / K, or, with one
 test item per user, not equal to it. Writes performance.png, .csv and .md.
 """
@@ -176,7 +177,7 @@ def line_of(row):
 
 def main(argv=None):
     parser = command_line(NAME, __doc__, RESULTS, seeds=(421, 1, 2))
-    parser.add_argument('runs', nargs='*', type=Path, metavar='RUN', help='folders of runs (default: see above)')
+    parser.add_argument('--runs', nargs='+', type=Path, metavar='RUN', help='folders of runs (default: see above)')
     options, flags = read_command_line(parser, argv)
     runs = [read_run(path) for path in options.runs] if options.runs else default_runs(options, flags)
     if None in runs:

@@ -1,8 +1,8 @@
 """Whether MDMNS differs from its variants and from other models, tested over users: python figures/significance.py
 
-    [MODEL ...]    folders with the runs of one model each, in seed<S>; the first is compared with every other one
-                   (default: results/tiktok/ablation/full with the other variants there, and with the baselines' runs)
-    --run --data_dir DIR [--seeds S ...]    without MODEL: make the ablation's runs that are missing
+    --models MODEL ...    folders with the runs of one model each, in seed<S>; the first is compared with the others
+                          (default: results/tiktok/ablation/full with the variants and the baselines there)
+    --run --data_dir DIR [--seeds S ...]    make the ablation's runs that are missing
 
 Test Recall@20 of every user, at the epoch chosen on validation, averaged over the seeds that both models have: the mean
 difference with a confidence interval and a p-value by bootstrap over users, Wilcoxon's signed-rank test, and both p
@@ -121,7 +121,7 @@ def draw(reference, comparisons, protocols, path):
 
 def main(argv=None):
     parser = command_line(NAME, __doc__, ABLATION)
-    parser.add_argument('models', nargs='*', type=Path, metavar='MODEL', help='folders of runs (default: see above)')
+    parser.add_argument('--models', nargs='+', type=Path, metavar='MODEL', help='folders of runs (default: see above)')
     options, flags = read_command_line(parser, argv)
     folders = options.models
     if not folders:
