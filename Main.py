@@ -210,7 +210,8 @@ def run(settings, out, state=None):
             raise StoppedError(stop.number, f'stopped in epoch {training.epoch} and saved: --resume goes on from there')
 
     best, chooser = training.best, 'val' if dataset.val.nnz else 'test'
-    epochs = 1 if training.model.closed_form else settings.epoch
+    # a closed form is solved again sooner than it is read
+    epochs, every = (1, 0) if training.model.closed_form else (settings.epoch, settings.checkpoint_every)
     epoch_watch = Stopwatch()
     with StopSignals() as stop, only_finite(training):
         while training.epoch < epochs and not out_of_patience(settings, best, out.rows):
@@ -232,10 +233,10 @@ def run(settings, out, state=None):
                 row = {f'{split}_{name}': value for split, mean in means.items() for name, value in mean.items()}
                 out.add_metrics({'epoch': epoch, **figures, **row, 'seconds': round(seconds, 3)})
             log(f'{line}  | {seconds:.1f} s')
-            if settings.checkpoint_every and (training.epoch % settings.checkpoint_every == 0
-                                              or training.epoch == epochs):
+            if every and (training.epoch % every == 0 or training.epoch == epochs):
                 save()
-            boundary()
+            if training.epoch < epochs:
+                boundary()
     if training.epoch < epochs:
         log(f'no better validation Recall in {settings.patience} evaluations: stopping early')
 
@@ -244,7 +245,7 @@ def run(settings, out, state=None):
               'seconds': round(seconds_before + watch.lap(), 3)}
     out.write_arrays('per_user.npz', best.per_user())
     out.write_json('result.json', result)
-    remove_checkpoints(out.path, (PREVIOUS,) if settings.checkpoint_every else ALL)
+    remove_checkpoints(out.path, (PREVIOUS,) if every else ALL)
     log_protocols(summary, popularity, settings.topk)
     if settings.recommend is not None:
         saved = (out.path / 'embeddings.npz').exists()
