@@ -10,7 +10,8 @@ Recall, the test set unseen. With --final_seeds the chosen point's runs with the
 
 --grid takes FLAG=VALUE,VALUE,...; the words of a value of several words are joined by `_` (or separated by spaces, in
 quotes): noise_levels=0_0_1_2,0_0.5. The value `none` of such a flag is the flag alone. A file for --grids is
-{"models": {MODEL: {FLAG: [VALUE, ...]}}, "common": {FLAG: VALUE}}, where a value of several words is a list.
+{"models": {MODEL: {FLAG: [VALUE, ...]}}, "common": {FLAG: VALUE}}, where a value of several words is a list; what a
+model says itself, also of a single value, stands in place of "common".
 """
 import argparse
 import json
@@ -88,16 +89,20 @@ def read_grids(path, model):
         if model not in models:
             raise InputError(f'{path} has no grid for --model {model}. {suggestion(str(model), models)}It has: '
                              f'{", ".join(models)}.')
-        grid = {flag: [text_of(value) for value in values] for flag, values in models[model].items()}
-        common = {flag: text_of(value) for flag, value in common.items()}
+        own = {flag: [text_of(value) for value in values] for flag, values in models[model].items()}
+        if not all(own.values()):
+            raise ValueError('no value')
+        grid = {flag: values for flag, values in own.items() if len(values) > 1}
+        fixed = {flag: text_of(value) for flag, value in common.items() if flag not in grid}
+        fixed |= {flag: values[0] for flag, values in own.items() if len(values) == 1}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f'{path} is not a file of grids ({type(error).__name__}): expected '
                          '{"models": {MODEL: {FLAG: [VALUE, ...]}}, "common": {FLAG: VALUE}}.') from error
-    for flag in (*grid, *common):
+    for flag in (*grid, *fixed):
         check_flag(flag)
-    return grid, [word for flag, value in common.items() for word in flag_words(flag, value)]
+    return grid, [word for flag, value in fixed.items() for word in flag_words(flag, value)]
 
 
 def text_of(value):

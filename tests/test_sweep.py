@@ -149,22 +149,24 @@ def test_refused_before_any_work(command, sentence, made, tmp_path, capsys, monk
 
 def test_a_grid_from_a_file(tmp_path):
     path = tmp_path / 'grids.json'
-    path.write_text(json.dumps({'models': {'lightgcn': {'gnn_layer': [2, 3], 'dims': [[8, 4]], 'norm': [True]}},
-                                'common': {'epoch': 7, 'noise_levels': []}}))
+    path.write_text(json.dumps({'models': {'lightgcn': {'gnn_layer': [2, 3], 'dims': [[8, 4], [6]], 'norm': [True],
+                                                            'lr': [0.5]}},
+                                'common': {'epoch': 7, 'noise_levels': [], 'lr': 0.1, 'dims': [3]}}))
     grid, common = Sweep.read_grids(path, 'lightgcn')
-    assert grid == {'gnn_layer': ['2', '3'], 'dims': ['8_4'], 'norm': ['true']}
-    assert common == ['--epoch', '7', '--noise_levels']
+    assert grid == {'gnn_layer': ['2', '3'], 'dims': ['8_4', '6']}
+    assert common == ['--epoch', '7', '--noise_levels', '--lr', '0.5', '--norm', 'true']
     _, _, points, plans = Sweep.plan(
         ['--grids', str(path), '--model', 'lightgcn', '--epoch', '9', '--seeds', '1', '1', '2', '--out', 'there'])
-    assert [Sweep.name_of(point) for point in points] == ['gnn_layer=2,dims=8_4,norm=true',
-                                                          'gnn_layer=3,dims=8_4,norm=true']
-    settings = parse(list(plans[1][1].flags))
+    assert [Sweep.name_of(point) for point in points] == ['gnn_layer=2,dims=8_4', 'gnn_layer=2,dims=6',
+                                                          'gnn_layer=3,dims=8_4', 'gnn_layer=3,dims=6']
+    settings = parse(list(plans[2][1].flags))
     assert (settings.model, settings.epoch, settings.seed, settings.gnn_layer, settings.dims, settings.norm,
             settings.noise_levels) == ('lightgcn', 9, 2, 3, (8, 4), True, ())
-    assert plans[1][1].folder == Path('there/gnn_layer=3,dims=8_4,norm=true/seed2')
+    assert plans[2][1].folder == Path('there/gnn_layer=3,dims=8_4/seed2')
     with pytest.raises(InputError, match='Did you mean lightgcn'):
         Sweep.read_grids(path, 'lightgnc')
-    for broken in ('{', '[]', '{"models": {"lightgcn": 3}}', '{"models": []}'):
+    for broken in ('{', '[]', '{"models": {"lightgcn": 3}}', '{"models": []}',
+                   '{"models": {"lightgcn": {"lr": []}}}'):
         path.write_text(broken)
         with pytest.raises(InputError, match=r'not a file of grids|no grid for'):
             Sweep.read_grids(path, 'lightgcn')
