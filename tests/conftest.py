@@ -1,4 +1,5 @@
-"""Shared by all tests: random inputs from a seed that is printed, and small data sets on disk."""
+"""Shared by all tests: random inputs from a seed that is printed, small data sets on disk, and the baselines' twins."""
+import json
 import os
 import random
 import warnings
@@ -7,9 +8,20 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+import torch.nn.functional as F
+
+from Baselines import BASELINES
+from DataHandler import Dataset
+from Main import main
+from Params import parse
 
 torch.set_num_threads(1)  # on inputs this small threads would only wait for one another
 SEED = int(os.environ.get('TEST_SEED', random.SystemRandom().randrange(2**31)))
+
+# what the baselines are tested with where it need not be a whole run
+N_USERS, N_ITEMS = 13, 11
+SMALL = '--latdim 6 --dims 10 --batch 16 --item_links 4 --clusters 4 --neighbours 5'
+USERS, POSITIVES, NEGATIVES = torch.tensor([4, 0, 4, 12]), torch.tensor([1, 10, 3, 1]), torch.tensor([2, 2, 10, 5])
 
 
 def pytest_report_header():
@@ -65,3 +77,65 @@ def write_dataset(folder, matrices, features):
     for name, table in features.items():
         np.save(folder / f'{name}_feat.npy', table)
     return folder
+
+
+def make_dataset(rng, widths=None):
+    train = random_matrix(rng, N_USERS, N_ITEMS)
+    features = {name: rng.normal(size=(N_ITEMS, width)).astype('float32') for name, width in (widths or {}).items()}
+    return Dataset('random', train, train, train, features)
+
+
+def make_model(name, dataset, flags='', seed=1):
+    return BASELINES[name](dataset, parse(f'{SMALL} {flags}'.split()), torch.Generator().manual_seed(seed))
+
+
+def weights(model):
+    """Every parameter in float64, by name."""
+    return {name: parameter.detach().double() for name, parameter in model.named_parameters()}
+
+
+def links_of(dataset):
+    return torch.as_tensor(dataset.train.toarray()).double()
+
+
+def loopless(links):
+    """D^-1/2 A D^-1/2 of A = [[0, R], [R', 0]], R the links (U, I), entry by entry."""
+    n_users, n_nodes = len(links), sum(links.shape)
+    adj = torch.zeros(n_nodes, n_nodes, dtype=torch.float64)
+    for user, item in links.nonzero().tolist():
+        value = (links[user].sum() * links[:, item].sum()) ** -0.5
+        adj[user, n_users + item] = adj[n_users + item, user] = value
+    return adj
+
+
+def lightgcn(links, users, items, n_layers):
+    """Users and items of the mean of layers 0..n_layers over the graph without loops."""
+    adj, layers = loopless(links), [torch.cat([users, items])]
+    for _ in range(n_layers):
+        layers.append(adj @ layers[-1])
+    return (sum(layers) / len(layers)).split([len(users), len(items)])
+
+
+def triple_losses(scores, embeds, reg):
+    """bpr of the scores (U, I) and reg of the (users, items) tables, over the triples above."""
+    margins = scores[USERS, POSITIVES] - scores[USERS, NEGATIVES]
+    users, items = embeds
+    decay = (users[USERS]**2).sum() + (items[POSITIVES]**2).sum() + (items[NEGATIVES]**2).sum()
+    return {'bpr': -F.logsigmoid(margins).mean(), 'reg': reg * decay / 2 / len(USERS)}
+
+
+def all_scores(model):
+    return model.scores()(torch.arange(N_USERS)).double()
+
+
+def close(ours, plain):
+    torch.testing.assert_close(ours.double(), plain, rtol=1e-4, atol=1e-5)
+
+
+def result_of_run(tmp_path, rng, flags):
+    """What a whole run on `planted` data reports. Who knows a user's half of the items has 4 of them left to rank, 2 of
+    them of the test set."""
+    write_dataset(tmp_path / 'tiny', *planted(rng))
+    assert main(f'--data tiny --data_dir {tmp_path} --out {tmp_path / "run"} --epoch 15 --device cpu --latdim 8 '
+                f'--dims 16 --batch 64 --topk 5 --lr 0.02 --model {flags}'.split()) == 0
+    return json.loads((tmp_path / 'run' / 'result.json').read_text())

@@ -1,42 +1,33 @@
-"""The baselines that use features: each against plain float64 loops or whole matrices, and in training."""
-import io
-import json
+"""The baselines that use features: each against plain float64 loops or whole matrices, and in whole runs."""
 from itertools import combinations
 
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import planted, random_matrix, write_dataset
+from conftest import (
+    N_ITEMS,
+    N_USERS,
+    NEGATIVES,
+    POSITIVES,
+    USERS,
+    all_scores,
+    close,
+    lightgcn,
+    links_of,
+    make_dataset,
+    make_model,
+    result_of_run,
+    triple_losses,
+    weights,
+)
 
 from Baselines import BASELINES, lattice
-from DataHandler import Dataset, NegativeSampler, UserRows
-from Main import main, train_steps
 from Model import slot
-from Params import parse
 from Utils import Plain
 from Utils.Errors import InputError
-from Utils.Pass import Pass
 
 MODELS = ('vbpr', 'lgcnm', 'bm3', 'lattice', 'diffmm')
-SMALL = '--latdim 6 --dims 10 --batch 16 --item_links 4'
-N_USERS, N_ITEMS = 13, 11
 WIDTHS = {'image': 5, 'text': 3}
-USERS, POSITIVES, NEGATIVES = torch.tensor([4, 0, 4, 12]), torch.tensor([1, 10, 3, 1]), torch.tensor([2, 2, 10, 5])
-
-
-def make_dataset(rng, widths):
-    train = random_matrix(rng, N_USERS, N_ITEMS)
-    features = {name: rng.normal(size=(N_ITEMS, width)).astype('float32') for name, width in widths.items()}
-    return Dataset('random', train, train, train, features)
-
-
-def make_model(name, dataset, flags='', seed=1):
-    return BASELINES[name](dataset, parse(f'{SMALL} {flags}'.split()), torch.Generator().manual_seed(seed))
-
-
-def weights(model):
-    """Every parameter in float64, by name."""
-    return {name: parameter.detach().double() for name, parameter in model.named_parameters()}
 
 
 def unit_features(dataset):
@@ -50,35 +41,10 @@ def projected(model, dataset):
             for name, table in unit_features(dataset).items()}
 
 
-def lightgcn(dataset, users, items, n_layers):
-    """Users and items of the mean of layers 0..n_layers over the graph without loops."""
-    links = torch.as_tensor(dataset.train.toarray()).double()
-    adj = torch.zeros(len(users) + len(items), len(users) + len(items), dtype=torch.float64)
-    for user, item in links.nonzero().tolist():
-        value = (links[user].sum() * links[:, item].sum()) ** -0.5
-        adj[user, len(users) + item] = adj[len(users) + item, user] = value
-    layers = [torch.cat([users, items])]
-    for _ in range(n_layers):
-        layers.append(adj @ layers[-1])
-    return (sum(layers) / len(layers)).split([len(users), len(items)])
-
-
-def all_scores(model):
-    return model.scores()(torch.arange(N_USERS)).double()
-
-
-def close(ours, plain):
-    torch.testing.assert_close(ours.double(), plain, rtol=1e-4, atol=1e-5)
-
-
-def check_triple_losses(model, scores, embeds, reg):
-    """bpr of the scores (U, I); reg of the (users, items) tables."""
-    margins = scores[USERS, POSITIVES] - scores[USERS, NEGATIVES]
+def check_triple_losses(model, *parts):
     terms = model.losses(USERS, POSITIVES, NEGATIVES)
-    close(terms['bpr'], -F.logsigmoid(margins).mean())
-    users, items = embeds
-    decay = (users[USERS]**2).sum() + (items[POSITIVES]**2).sum() + (items[NEGATIVES]**2).sum()
-    close(terms['reg'], reg * decay / 2 / len(USERS))
+    for name, expected in triple_losses(*parts).items():
+        close(terms[name], expected)
 
 
 def test_vbpr_is_its_formula(rng):
@@ -102,7 +68,7 @@ def test_lgcnm_is_a_lightgcn_of_each_part(rng):
     model = make_model('lgcnm', dataset, '--gnn_layer 2 --reg 0.3')
     w = weights(model)
     parts = zip(w['user_embeds'].split(6, 1), [w['item_embeds'], *projected(model, dataset).values()], strict=True)
-    expected = sum(users @ items.T for users, items in (lightgcn(dataset, *part, 2) for part in parts))
+    expected = sum(users @ items.T for users, items in (lightgcn(links_of(dataset), *part, 2) for part in parts))
     close(all_scores(model), expected)
     check_triple_losses(model, expected, (w['user_embeds'], w['item_embeds']), 0.3)
 
@@ -126,7 +92,7 @@ def test_bm3_is_its_formula(rng, drop):
     def away(a, b):
         return 1 - sum((x @ y) / (x.norm() * y.norm()).clamp(min=1e-8) for x, y in zip(a, b, strict=True)) / len(a)
 
-    user_table, item_table = lightgcn(dataset, w['user_embeds'], w['item_embeds'], 2)
+    user_table, item_table = lightgcn(links_of(dataset), w['user_embeds'], w['item_embeds'], 2)
     item_table = item_table + w['item_embeds']
     users, items = user_table[USERS], item_table[POSITIVES]
     item_target, user_target = target(items), target(users)
@@ -194,7 +160,7 @@ def test_lattice_is_its_formula(rng):
     graph = sum(share * (0.3 * item_graph(raw, 4) + 0.7 * item_graph(learned, 4)) for share, raw, learned in
                 zip(w['modal_weight'].softmax(0), unit_features(dataset).values(),
                     projected(model, dataset).values(), strict=True))
-    users, items = lightgcn(dataset, w['user_embeds'], w['item_embeds'], 2)
+    users, items = lightgcn(links_of(dataset), w['user_embeds'], w['item_embeds'], 2)
     expected = users @ (items + Plain.unit(graph @ graph @ w['item_embeds'])).T
     close(all_scores(model), expected)
     check_triple_losses(model, expected, (w['user_embeds'], w['item_embeds']), 0.3)
@@ -224,7 +190,7 @@ def test_diffmm_is_its_formula(rng, widths, method):
     with torch.no_grad():
         model.modal_weight.copy_(torch.arange(len(widths)) * 0.5)
     w = weights(model)
-    adj = Plain.adjacency(torch.as_tensor(dataset.train.toarray()).double())
+    adj = Plain.adjacency(links_of(dataset))
     embeds = torch.cat([w['user_embeds'], w['item_embeds']])
     mixed, views = 0, {}
     for share, (name, table) in zip(w['modal_weight'].softmax(0), dataset.features.items(), strict=True):
@@ -267,57 +233,6 @@ def test_an_epoch_trains_everything(rng, name, widths):
         assert all(parameter.grad.any() for parameter in model.loop_parameters())
 
 
-class InTraining:
-    """A model with what the loop has beside it, trained epoch by epoch."""
-
-    def __init__(self, name, dataset, seed):
-        self.model = make_model(name, dataset, '--cl_method 1 --sampling_noise', seed)
-        self.optimiser = torch.optim.Adam(self.model.loop_parameters(), 0.01)
-        self.sampler = NegativeSampler(UserRows(dataset.train))
-
-    def epochs(self, n):
-        for _ in range(n):
-            self.model.begin_epoch(lambda: None)
-            self.steps(self.sampler, 16)
-        return self.model.scores()(torch.arange(N_USERS))
-
-    def steps(self, sampler, size):
-        generator = self.model.generator
-        steps = Pass(len(sampler), generator, negatives=sampler.sample(generator))
-        train_steps(self.model, self.optimiser, sampler, size, steps, lambda: None)
-
-
-@pytest.mark.parametrize('name', MODELS)
-def test_the_seed_decides_everything(rng, name):
-    dataset = make_dataset(rng, WIDTHS)
-    scores = InTraining(name, dataset, 5).epochs(2)
-    assert torch.equal(InTraining(name, dataset, 5).epochs(2), scores)
-    assert not torch.equal(InTraining(name, dataset, 6).epochs(2), scores)
-
-
-@pytest.mark.parametrize('name', MODELS)
-def test_the_state_holds_all_that_training_goes_on_with(rng, name):
-    """After an epoch, and in the middle of the next: saved, and taken up by a model of another seed."""
-    dataset = make_dataset(rng, WIDTHS)
-    training, other = InTraining(name, dataset, 5), InTraining(name, dataset, 6)
-    training.epochs(1)
-    training.model.begin_epoch(lambda: None)
-    training.steps(training.sampler, 16)
-    file = io.BytesIO()
-    torch.save([training.model.state_dict(), training.optimiser.state_dict(), training.model.generator.get_state()],
-               file)
-    file.seek(0)
-    model, optimiser, generator = torch.load(file, weights_only=True)
-    other.model.load_state_dict(model)
-    other.optimiser.load_state_dict(optimiser)
-    other.model.generator.set_state(generator)
-    for each in (training, other):
-        each.steps(each.sampler, 16)  # more of the same epoch: begin_epoch is not called again
-    users = torch.arange(N_USERS)
-    assert torch.equal(other.model.scores()(users), training.model.scores()(users))
-    assert torch.equal(other.epochs(1), training.epochs(1))
-
-
 @pytest.mark.parametrize('name', MODELS)
 def test_without_features_it_says_so(rng, name):
     with pytest.raises(InputError, match=f'{BASELINES[name].__name__} needs the features of at least one modality'):
@@ -327,10 +242,6 @@ def test_without_features_it_says_so(rng, name):
 @pytest.mark.parametrize('flags', ['vbpr', 'lgcnm', 'bm3 --ssl_reg 1 --epoch 20', 'lattice', 'diffmm',
                                    'diffmm --cl_method 1', 'lattice --modalities text --item_links 50'])
 def test_withheld_items_are_found(rng, tmp_path, flags):
-    """A whole run. Who knows a user's half of the items has 4 of them left to rank, 2 of them of the test set."""
-    write_dataset(tmp_path / 'tiny', *planted(rng))
-    assert main(f'--data tiny --data_dir {tmp_path} --out {tmp_path / "run"} --epoch 15 --device cpu --latdim 8 '
-                f'--dims 16 --batch 64 --topk 5 --lr 0.02 --model {flags}'.split()) == 0
-    result = json.loads((tmp_path / 'run' / 'result.json').read_text())
+    result = result_of_run(tmp_path, rng, flags)
     assert result['best_val']['test']['recall'] > 0.9
     assert result['popularity']['recall'] < 0.5
