@@ -33,9 +33,10 @@ from Utils.Utils import noise_levels
 
 NAME = 'sensitivity'
 ROOT = Path('results/tiktok/sensitivity')
-EPOCHS = '--epoch 5'
+EPOCHS = '--epoch 4'
 VALUES = {  # beside the base's
-    'steps': ('2', '20'), 'latdim': ('16', '128'), 'temp': ('0.1', '1'), 'ssl_reg': ('1e-3', '1e-1'), 'e_loss': ('0.01', '1'), 'keepRate': ('0.2', '1'), 'gnn_layer': ('0', '2'),
+    'steps': ('2', '20'), 'latdim': ('16', '128'), 'temp': ('0.1', '1'), 'ssl_reg': ('1e-3', '1e-1'),
+    'e_loss': ('0.01', '1'), 'keepRate': ('0.2', '1'), 'gnn_layer': ('0', '2'),
     'ris_lambda': ('0', '1'), 'ris_adj_lambda': ('0', '1'), 'rebuild_k': ('2', '4'),
     'noise_levels': ('0 0 0.5 1', '0 0 2 4')}
 

@@ -112,7 +112,7 @@ def test_run_makes_what_is_missing(script, made, tmp_path, to, capsys):
 def test_run_makes_the_published_table(made, tmp_path, to, monkeypatch):
     """MDMNS's runs, and the sweeps of models that can be trained on the data sets that are there."""
     grids = tmp_path / 'grids.json'
-    grids.write_text(json.dumps({'models': {'lightgcn': {'gnn_layer': [1, 2]}, 'vbpr': {'reg': [0.1]}}}))
+    grids.write_text(json.dumps({'models': {'lightgcn': {'gnn_layer': [1, 2]}, 'vbpr': {'reg': [0.1, 1]}}}))
     monkeypatch.setattr(performance, 'GRIDS', grids)
     (tmp_path / 'data' / 'baby').mkdir(parents=True)
     (tmp_path / 'data' / 'tiktok').mkdir()
@@ -123,7 +123,7 @@ def test_run_makes_the_published_table(made, tmp_path, to, monkeypatch):
     ran = {str(path.parent.relative_to(root)) for path in root.glob('**/result.json')}
     assert ran == {*(f'{name}/seed{seed}' for name in (*performance.MDMNS, 'tiktok/baselines/lightgcn/chosen',
                                                        'tiktok/baselines/vbpr/chosen', 'baby/baselines/lightgcn/chosen')
-                     for seed in (421, 2)), 'tiktok/baselines/vbpr/reg=0.1/seed421',
+                     for seed in (421, 2)), *(f'tiktok/baselines/vbpr/reg={reg}/seed421' for reg in ('0.1', '1')),
                    *(f'{data}/baselines/lightgcn/gnn_layer={layers}/seed421' for data in ('tiktok', 'baby')
                      for layers in (1, 2))}
     rows = [row for row in rows_of(to / 'performance.csv') if row['seeds']]
