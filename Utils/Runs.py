@@ -45,8 +45,13 @@ class Run:
 
     @cached_property
     def epochs(self):
-        """The rows of metrics.csv, by column."""
+        """The rows of metrics.csv, one per evaluated epoch, by column."""
         return read_metrics(self.folder / 'metrics.csv')
+
+    @property
+    def n_epochs(self):
+        """How many epochs were trained: the last one is always evaluated, and they count from 0."""
+        return int(self.epochs[-1]['epoch']) + 1
 
     def test(self, chosen_by):
         """The test metrics at the epoch that the split 'val' or 'test' chose; None where it could not choose."""

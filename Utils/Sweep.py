@@ -154,7 +154,7 @@ def row_of(point, run):
     if chosen is None:
         raise InputError(f'{run.dataset} has no validation interactions: nothing can be selected without looking at '
                          'the test set.')
-    return {**point, 'seed': run.seed, 'epochs': len(run.epochs), 'epoch': chosen['epoch'],
+    return {**point, 'seed': run.seed, 'epochs': run.n_epochs, 'epoch': chosen['epoch'],
             **{f'{split}_{name}': value for split in ('val', 'test') for name, value in chosen[split].items()},
             'best_test_epoch': best['epoch'], **{f'best_test_{name}': best[name] for name in chosen['test']},
             'seconds': run.result['seconds'], 'folder': str(run.folder)}

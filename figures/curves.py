@@ -56,12 +56,12 @@ def row(name, seeds, first, best, best_on_test=(), chosen_on_val=()):
 
 
 def row_of(label, runs):
-    recall = [[epoch['test_recall'] for epoch in run.epochs] for run in runs]
+    recall = [{int(epoch['epoch']): epoch['test_recall'] for epoch in run.epochs} for run in runs]
     chosen = [run.test('val') for run in runs]
-    lengths = sorted({len(run.epochs) for run in runs})
+    lengths = sorted({run.n_epochs for run in runs})
     return row(f'{label} ({"/".join(map(str, lengths))} epochs)', len(runs), [values[0] for values in recall],
-               [max(values[:FIRST]) for values in recall], [run.test('test')['recall'] for run in runs],
-               [metrics['recall'] for metrics in chosen if metrics])
+               [max(value for epoch, value in values.items() if epoch < FIRST) for values in recall],
+               [run.test('test')['recall'] for run in runs], [metrics['recall'] for metrics in chosen if metrics])
 
 
 def draw(groups, names, reference, path):

@@ -7,7 +7,8 @@
 Without --runs: MDMNS's runs of `MDMNS` and the baselines' in results/<data>/baselines/<model>/chosen. Runs that differ
 in their seed alone make one row; a model that was not run has none of our figures. Published figures are those of
 published_table2.csv; a cell of theirs that cannot be is marked with !: Precision@K below Recall@K / K, or, with one
-test item per user, not equal to it. Writes performance.png, .csv and .md.
+test item per user, not equal to it. Writes performance.png, .csv and .md, and in grids.csv and .md
+every run of the sweeps.
 """
 import csv
 import sys
@@ -28,11 +29,12 @@ from figures.runs import (
     write_tables,
 )
 from figures.style import BLUE, GREY, VERMILION, save
+from Main import MODELS
 from Utils import Sweep
 from Utils.Command import run_command
 from Utils.Errors import InputError
 from Utils.Runs import by_settings, find_runs, make_runs, read_json, read_run
-from Utils.Tables import FIGURES, spread
+from Utils.Tables import FIGURES, spread, write_csv, write_markdown
 
 NAME = 'performance'
 RESULTS = Path('results')
@@ -45,7 +47,6 @@ ROUNDING = 0.5e-4  # of a published figure of four decimals
 METRICS = ('recall', 'ndcg', 'precision')
 PROTOCOLS = {'test': 'best on test', 'val': 'selected on validation'}
 NO_FEATURES = ('pop', 'itemknn', 'ease', 'ials', 'mfbpr', 'ngcf', 'lightgcn', 'sgl', 'ncl', 'hccf')
-NO_EMBEDDINGS = ('pop', 'itemknn', 'ease')
 
 
 def impossible(recall, precision, one_test_item):
@@ -77,17 +78,44 @@ def key(name):
 
 
 def told(run):
-    """What was run: modalities, if any are used, and settings."""
+    """What was run: modalities, if any are used, and settings; of a sweep's choice what was chosen, of how many points
+    (what all of them have in common is in Baselines/grids.json)."""
     settings, model = run.settings, run.settings['model']
-    always = ('latdim', *(('cl_method',) if model == 'mdmns' else ()))
-    words = what_was_run(run, () if model in NO_EMBEDDINGS else always)
+    swept = run.folder.parent.parent / 'sweep.json'
+    if run.folder.parent.name == 'chosen' and swept.is_file():
+        words = chosen_settings(read_json(swept))
+    else:
+        words = what_was_run(run, ('latdim', *(('cl_method',) if model == 'mdmns' else ())))
     return words if model in NO_FEATURES else f'{"+".join(settings["modalities"])}, {words}'
+
+
+def chosen_settings(swept):
+    """The chosen point of a sweep.json in words."""
+    point, points = swept['chosen']['settings'], swept['points']
+    return f'{point_of(point)} (of {points})' if point else 'nothing to choose'
+
+
+def point_of(settings):
+    return ', '.join(f'{name} {value}' for name, value in settings.items())
+
+
+def grid_rows(root):
+    """A row for every run of the baselines' sweeps in root/<data>/baselines/<model>."""
+    for path in sorted(root.glob('*/baselines/*/sweep.csv')):
+        chosen = read_json(path.with_name('sweep.json'))['chosen']['settings']
+        with open(path, newline='') as file:
+            for row in csv.DictReader(file):
+                settings = dict(list(row.items())[:list(row).index('seed')])
+                yield {'data set': path.parts[-4], 'model': path.parts[-2], 'settings': point_of(settings),
+                       **{name: row[name] for name in ('seed', 'epochs', 'epoch')},
+                       **{f'{split} Recall@20': f'{float(row[f"{split}_recall"]):.4f}' for split in ('val', 'test')},
+                       'seconds': f'{float(row["seconds"]):.0f}', 'chosen': 'yes' if settings == chosen else ''}
 
 
 def ours(groups, names):
     """A row of our figures per group of runs; names: what tells it from others of the same model."""
     for group, name in zip(groups, names, strict=True):
-        epochs = sorted({len(run.epochs) for run in group})
+        epochs = sorted({run.n_epochs for run in group})
         yield {'data set': group[0].dataset, 'model': group[0].settings['model'], 'label': name,
                'settings': told(group[0]), 'epochs': '-'.join(map(str, dict.fromkeys((epochs[0], epochs[-1])))),
                'seeds': len(group),
@@ -142,9 +170,10 @@ def sweeps(options, flags):
         folder = Path(options.data_dir) / dataset
         for model in read_json(GRIDS)['models'] if folder.is_dir() and GRIDS.is_file() else ():
             if model in NO_FEATURES or any(folder.glob('*_feat.npy*')):
+                seeds = options.seeds[:1 if MODELS[model].closed_form else None]  # of which nothing else would come
                 yield ['--grids', str(GRIDS), '--model', model, '--data', dataset, '--data_dir', options.data_dir,
                        '--out', str(options.root / dataset / 'baselines' / model),
-                       '--final_seeds', *map(str, options.seeds), *flags]
+                       '--final_seeds', *map(str, seeds), *flags]
 
 
 def make_all(jobs, options, flags):
@@ -185,6 +214,9 @@ def main(argv=None):
     rows = merged(published(), by_settings(runs))
     write_tables(NAME, [{name: value for name, value in row.items() if name != 'label'} for row in rows], options.to,
                  [line_of(row) for row in rows])
+    if grids := list(grid_rows(options.root)):
+        write_csv(options.to / 'grids.csv', grids)
+        write_markdown('grids', grids, options.to)
     draw(rows, options.to / f'{NAME}.png')
 
 

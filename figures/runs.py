@@ -103,7 +103,7 @@ def title_of(run):
     """Data set, modalities, width and epochs, for the title of a picture."""
     settings = run.settings
     return (f'{run.dataset}, {"+".join(settings["modalities"])}, d = {settings["latdim"]}, '
-            f'{len(run.epochs)} epochs')
+            f'{run.n_epochs} epochs')
 
 
 def write_tables(name, rows, folder, markdown=None):
