@@ -84,8 +84,10 @@ def told(run):
     swept = run.folder.parent.parent / 'sweep.json'
     if run.folder.parent.name == 'chosen' and swept.is_file():
         words = chosen_settings(read_json(swept))
+    elif MODELS[model].closed_form:
+        words = what_was_run(run, ())
     else:
-        words = what_was_run(run, ('latdim', *(('cl_method',) if model == 'mdmns' else ())))
+        words = what_was_run(run, ('latdim', 'cl_method') if model == 'mdmns' else ('latdim',))
     return words if model in NO_FEATURES else f'{"+".join(settings["modalities"])}, {words}'
 
 

@@ -129,6 +129,11 @@ def test_run_makes_the_published_table(made, tmp_path, to, monkeypatch):
     rows = [row for row in rows_of(to / 'performance.csv') if row['seeds']]
     assert [(row['data set'], row['model']) for row in rows] == [
         ('tiktok', 'LightGCN'), ('tiktok', 'VBPR'), *[('tiktok', 'MDMNS')] * 3, ('baby', 'LightGCN')]
+    assert [row['settings'] for row in rows[:2]] == ['gnn_layer 1 (of 2)', 'image+audio, reg 0.1 (of 2)']
+    assert [(row['data set'], row['model'], row['settings'], row['chosen']) for row in rows_of(to / 'grids.csv')] == [
+        ('baby', 'lightgcn', 'gnn_layer 1', 'yes'), ('baby', 'lightgcn', 'gnn_layer 2', ''),
+        ('tiktok', 'lightgcn', 'gnn_layer 1', 'yes'), ('tiktok', 'lightgcn', 'gnn_layer 2', ''),
+        ('tiktok', 'vbpr', 'reg 0.1', 'yes'), ('tiktok', 'vbpr', 'reg 1', '')]
 
 
 def test_wrong_flags(tmp_path, to):
