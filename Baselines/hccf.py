@@ -16,8 +16,8 @@ class HCCF(EmbeddingModel):
     sum of E^(0) .. E^(gnn_layer). While training, at every step, each entry of the graph and of H is dropped with
     probability `edge_drop`. The contrast, NCE as in SPEC section 6, is over the batch's users and positive items:
         cl = ssl_reg sum_l (C(users; sg(Z^(l)), G^(l)) + C(items; sg(Z^(l)), G^(l)))
-    The paper has a LeakyReLU around every product, a residual E^(l-1), layers that mix the hyperedges, and no sg(.);
-    without them, and with sg(.), training ends at a higher validation Recall.
+    with sg(.) the value without its gradient. Simpler than the paper's equations, which have a LeakyReLU around every
+    product, a residual E^(l-1), layers that mix the hyperedges, and no sg(.) and no HYPER_SCALE.
     """
 
     def __init__(self, dataset, settings, generator):

@@ -15,9 +15,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from DataHandler import SPLITS, load_dataset
 from Datasets.check import split_facts, table_one
+from figures.style import COLOURS, save
 from Utils.Tables import FIGURES, write_csv, write_markdown
-
-COLOURS = ('#0072B2', '#D55E00', '#009E73')  # told apart by colour-blind eyes
 
 
 def explained(published, counts):
@@ -54,11 +53,10 @@ def draw(found):
             counts = np.sort(np.asarray(data.train.sum(axis)).ravel())[::-1]
             panel.loglog(np.arange(1, len(counts) + 1), np.maximum(counts, 0.5), color=colour, label=name)
         panel.set(xlabel=f'{of}s, the busiest first')
-        panel.grid(alpha=0.3)
     panels[0].set_ylabel('training interactions')
     panels[0].legend()
     figure.tight_layout()
-    figure.savefig(FIGURES / 'dataset.png', dpi=150, facecolor='white')
+    save(figure, FIGURES / 'dataset.png')
 
 
 def main(argv=None):
