@@ -61,6 +61,9 @@ class Training:
         self.epoch = 0  # the one in progress
         self.figures = None  # what the model's begin_epoch returned, once it has
         self.steps = None  # the pass over the interactions, once it has begun
+        # a closed form is solved again sooner than it is read
+        self.epochs, self.checkpoint_every = (1, 0) if self.model.closed_form else (
+            settings.epoch, settings.checkpoint_every)
 
     def train_epoch(self, boundary):
         """What is left of the epoch in progress (SPEC section 4); its figures, with the mean of each loss term."""
@@ -209,47 +212,57 @@ def run(settings, out, state=None):
             save()
             raise StoppedError(stop.number, f'stopped in epoch {training.epoch} and saved: --resume goes on from there')
 
-    best, chooser = training.best, 'val' if dataset.val.nnz else 'test'
-    # a closed form is solved again sooner than it is read
-    epochs, every = (1, 0) if training.model.closed_form else (settings.epoch, settings.checkpoint_every)
-    epoch_watch = Stopwatch()
-    with StopSignals() as stop, only_finite(training):
-        while training.epoch < epochs and not out_of_patience(settings, best, out.rows):
-            epoch = training.epoch
-            figures = training.train_epoch(boundary)
-            line = f'epoch {epoch}/{epochs - 1}  ' + ' '.join(f'{name} {x:.4g}' for name, x in figures.items())
-            evaluated = epoch % settings.tstEpoch == 0 or epoch == epochs - 1
-            if evaluated:
-                scores = training.model.scores()
-                metrics = evaluate(scores, train_rows, withheld, settings.topk, settings.tstBat)
-                if not out.begun:
-                    out.begin(config)
-                if chooser in best.update(epoch, metrics) and scores.arrays():
-                    out.write_arrays('embeddings.npz', scores.arrays())
-                means = {split: metrics[split].means() for split in withheld}
-                line += ''.join(f'  | {split} {describe(mean, settings.topk)}' for split, mean in means.items())
-            seconds = epoch_watch.lap()
-            if evaluated:
-                row = {f'{split}_{name}': value for split, mean in means.items() for name, value in mean.items()}
-                out.add_metrics({'epoch': epoch, **figures, **row, 'seconds': round(seconds, 3)})
-            log(f'{line}  | {seconds:.1f} s')
-            if every and (training.epoch % every == 0 or training.epoch == epochs):
-                save()
-            if training.epoch < epochs:
-                boundary()
-    if training.epoch < epochs:
-        log(f'no better validation Recall in {settings.patience} evaluations: stopping early')
+    def evaluated(epoch):
+        """Metrics of every split, kept where they are the best so far, with the embeddings of the best epoch."""
+        scores = training.model.scores()
+        metrics = evaluate(scores, train_rows, withheld, settings.topk, settings.tstBat)
+        if not out.begun:
+            out.begin(config)
+        if chooser in training.best.update(epoch, metrics) and scores.arrays():
+            out.write_arrays('embeddings.npz', scores.arrays())
+        return {split: metrics[split].means() for split in withheld}
 
-    summary = best.summary()
+    chooser = 'val' if dataset.val.nnz else 'test'
+    with StopSignals() as stop, only_finite(training):
+        train(training, out, evaluated, save, boundary)
+
+    summary = training.best.summary()
     result = {'dataset': dataset.name, 'config': config, **summary, 'popularity': popularity['test'].means(),
               'seconds': round(seconds_before + watch.lap(), 3)}
-    out.write_arrays('per_user.npz', best.per_user())
+    out.write_arrays('per_user.npz', training.best.per_user())
     out.write_json('result.json', result)
-    remove_checkpoints(out.path, (PREVIOUS,) if every else ALL)
+    remove_checkpoints(out.path, (PREVIOUS,) if training.checkpoint_every else ALL)
     log_protocols(summary, popularity, settings.topk)
     if settings.recommend is not None:
         saved = (out.path / 'embeddings.npz').exists()
         recommend(load_scores(out.path, device) if saved else training.model.scores(), dataset, settings, device)
+
+
+def train(training, out, evaluated, save, boundary):
+    """Train until the last epoch or until patience is out: for each epoch a line in the log, for each that is evaluated
+    a row of metrics.csv, and a checkpoint where it is due.
+
+    evaluated: epoch -> split -> means of its metrics; save, boundary: as in `run`.
+    """
+    settings, every, watch = training.settings, training.checkpoint_every, Stopwatch()
+    while training.epoch < training.epochs and not out_of_patience(settings, training.best, out.rows):
+        epoch = training.epoch
+        figures = training.train_epoch(boundary)
+        last = training.epoch == training.epochs
+        means = evaluated(epoch) if epoch % settings.tstEpoch == 0 or last else {}
+        seconds = watch.lap()
+        if means:
+            row = {f'{split}_{name}': value for split, mean in means.items() for name, value in mean.items()}
+            out.add_metrics({'epoch': epoch, **figures, **row, 'seconds': round(seconds, 3)})
+        log(f'epoch {epoch}/{training.epochs - 1}  ' + ' '.join(f'{name} {x:.4g}' for name, x in figures.items())
+            + ''.join(f'  | {split} {describe(mean, settings.topk)}' for split, mean in means.items())
+            + f'  | {seconds:.1f} s')
+        if every and (training.epoch % every == 0 or last):
+            save()
+        if not last:
+            boundary()
+    if training.epoch < training.epochs:
+        log(f'no better validation Recall in {settings.patience} evaluations: stopping early')
 
 
 def recommend_from(run_path, argv):
