@@ -37,7 +37,7 @@ from Utils.Device import choose_device, keep_freed_memory, set_precision
 from Utils.Errors import InputError, NotFiniteError, StoppedError, suggestion
 from Utils.Metrics import NAMES, evaluate
 from Utils.Pass import Pass
-from Utils.Recommend import check_target, load_scores, recommend, run_settings
+from Utils.Recommend import check_target, ids_for, load_scores, recommend, run_settings
 from Utils.Results import Best, RunFolder, run_config
 from Utils.Resume import go_on_with, take_up
 from Utils.TimeLogger import Stopwatch, log
@@ -91,10 +91,11 @@ class Training:
 
     def state(self):
         """What `restore` takes: tensors, numbers, texts, lists and dictionaries. NotFiniteError as `check`."""
+        steps = self.steps and self.steps.state()  # first: it can name the step
         self.check(self.figures or {})
         return {'model': self.model.state_dict(), 'optimiser': self.optimiser and self.optimiser.state_dict(),
                 'random': random_states(self.generator), 'best': self.best.state(), 'epoch': self.epoch,
-                'figures': self.figures, 'steps': self.steps and self.steps.state()}
+                'figures': self.figures, 'steps': steps}
 
     def restore(self, state):
         self.model.load_state_dict(state['model'])
@@ -161,6 +162,8 @@ def prepare(settings):
                              f'{dataset.name}: lower it.')
     if dataset.test.nnz == 0:
         raise InputError(f'The test matrix of {dataset.name} holds no interaction: there is nothing to evaluate.')
+    if settings.recommend is not None:
+        ids_for(settings, dataset)
     return dataset, device
 
 
@@ -196,16 +199,20 @@ def run(settings, out, state=None):
     log_header(settings, dataset, device, training.model, out.path)
     if state:
         training.restore(state)
+        if config != state['config']:  # from now on this is what is asked for, also if the run is cut off right away
+            save_checkpoint(out.path, {**state, 'config': config})
         out.resume(config, rows)
         log(f'going on in epoch {training.epoch}' + (f', step {len(training.steps.losses)}' if training.steps else ''))
     elif out.holds_a_run():
         log('the earlier run in this folder is replaced once the first epoch is evaluated')
 
     def save():
+        whole = training.state()
         if not out.begun:
             out.begin(config)
-        save_checkpoint(out.path, {**training.state(), 'config': config, 'rows': out.rows,
+        save_checkpoint(out.path, {**whole, 'config': config, 'rows': out.rows,
                                    'seconds': seconds_before + watch.read()})
+        out.replace_earlier()
 
     def boundary():
         if stop.number:
@@ -254,11 +261,12 @@ def train(training, out, evaluated, save, boundary):
         if means:
             row = {f'{split}_{name}': value for split, mean in means.items() for name, value in mean.items()}
             out.add_metrics({'epoch': epoch, **figures, **row, 'seconds': round(seconds, 3)})
+            out.replace_earlier()
+        if every and (training.epoch % every == 0 or last):
+            save()  # before the log, whose reader may be gone
         log(f'epoch {epoch}/{training.epochs - 1}  ' + ' '.join(f'{name} {x:.4g}' for name, x in figures.items())
             + ''.join(f'  | {split} {describe(mean, settings.topk)}' for split, mean in means.items())
             + f'  | {seconds:.1f} s')
-        if every and (training.epoch % every == 0 or last):
-            save()
         if not last:
             boundary()
     if training.epoch < training.epochs:
@@ -274,7 +282,7 @@ def recommend_from(run_path, argv):
 
 
 def start(argv):
-    settings = parse(argv)
+    settings = parse(argv, combined=False)  # of a run that is resumed, what it has counts, too
     if settings.recommend is not None:
         check_target(settings.recommend)
     if settings.load is not None:

@@ -1,8 +1,7 @@
 """Every setting of the suite, declared once: its name, default, range and one line of help.
 
 Names and defaults are those of the released program (SPEC section 8), except `--data`, whose released
-default names a data set that does not exist. `parse` is called by `Main.py` alone; what it returns is
-frozen and is passed on explicitly.
+default names a data set that does not exist. What `parse` returns is frozen and is passed on explicitly.
 """
 import argparse
 import math
@@ -185,8 +184,8 @@ def build_parser():
     return parser
 
 
-def check_together(settings):
-    """The rules that concern more than one flag."""
+def check_combinations(settings):
+    """The rules that concern more than one setting of a run."""
     if settings.sampling_steps > settings.steps:
         raise InputError(f'--sampling_steps {settings.sampling_steps} is more than --steps {settings.steps}: '
                          'lower the one or raise the other')
@@ -195,6 +194,10 @@ def check_together(settings):
     if settings.noise_scale * settings.noise_max >= 1:
         raise InputError(f'--noise_scale {settings.noise_scale} times --noise_max {settings.noise_max} is the largest '
                          'variance of a diffusion step and must stay below 1: lower one of them')
+
+
+def check_call(settings):
+    """The rules for the flags that say what a command is to do."""
     for flag, expected in (('out', 'the folder for the results of the run'), ('recommend', 'a file'),
                            ('load', 'the folder of a run')):
         if getattr(settings, flag) is not None and not getattr(settings, flag).strip():
@@ -207,10 +210,11 @@ def check_together(settings):
         raise InputError(f'argument --gpu: got {settings.gpu!r}, expected the number of one CUDA device, such as 0')
 
 
-def parse(argv=None, defaults=None):
+def parse(argv=None, defaults=None, combined=True):
     """Command line -> frozen settings; InputError if a flag is unknown or out of range.
 
-    defaults: values by name that stand in for those declared above where the command line says nothing.
+    defaults: values by name that stand in for those declared above where the command line says nothing. combined:
+    whether the settings must also fit each other; not where those of a run are still to stand in.
     """
     parser = build_parser()
     parser.set_defaults(**defaults or {})
@@ -222,5 +226,7 @@ def parse(argv=None, defaults=None):
     if values['modalities'] is not None:
         values['modalities'] = tuple(values['modalities'])
     settings = make_dataclass('Settings', values, frozen=True)(**values)
-    check_together(settings)
+    check_call(settings)
+    if combined:
+        check_combinations(settings)
     return settings

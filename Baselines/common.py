@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from DataHandler import UserRows
+from Utils.Errors import InputError
 from Utils.Metrics import DotScores
 from Utils.Utils import bpr_loss, rows_of
 
@@ -75,6 +76,15 @@ class RowScores:
 
     def arrays(self):
         return {}
+
+
+def cholesky(matrix, flag):
+    """The Cholesky factor of a matrix that the flag keeps away from singular ones."""
+    try:
+        return torch.linalg.cholesky(matrix)
+    except torch.linalg.LinAlgError as error:
+        raise InputError(f'--{flag} is so small that the equations have no solution in floating point: '
+                         'raise it.') from error
 
 
 def xavier(shape, generator):

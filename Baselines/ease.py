@@ -1,7 +1,7 @@
 """EASE^R: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019, arXiv 1905.03375."""
 import torch
 
-from Baselines.common import Baseline, RowScores
+from Baselines.common import Baseline, RowScores, cholesky
 
 
 class EASE(Baseline):
@@ -23,7 +23,7 @@ class EASE(Baseline):
     def begin_epoch(self, boundary):
         gram = torch.as_tensor((self.train_matrix.T @ self.train_matrix).toarray(), device=self.generator.device)
         gram.diagonal().add_(self.settings.ridge)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram, out=gram))
+        inverse = torch.cholesky_inverse(cholesky(gram, 'ridge'))
         self.weights = inverse.div_(-inverse.diagonal()).fill_diagonal_(0)
         return {}
 

@@ -3,7 +3,7 @@ of Rendle, Krichene, Zhang, Koren, "Revisiting the Performance of iALS on Item R
 arXiv 2110.14037."""
 import torch
 
-from Baselines.common import Baseline, xavier
+from Baselines.common import Baseline, cholesky, xavier
 from DataHandler import UserRows
 from Utils.Errors import InputError
 from Utils.Metrics import DotScores
@@ -82,6 +82,6 @@ def least_squares(rows, fixed, alpha, reg):
         known = vectors[index]  # (B, longest, d)
         equations = torch.baddbmm(gramian.expand(len(batch), -1, -1), known.mT, known)
         equations.diagonal(dim1=1, dim2=2).add_(ridge[batch, None])
-        solved[batch] = torch.cholesky_solve(known.sum(1)[:, :, None], torch.linalg.cholesky(equations))[:, :, 0]
+        solved[batch] = torch.cholesky_solve(known.sum(1)[:, :, None], cholesky(equations, 'reg'))[:, :, 0]
         start += len(batch)
     return solved

@@ -54,7 +54,7 @@ def sync_folder(folder):
 def load_checkpoint(folder):
     """The newest checkpoint of the folder that can be read, on the CPU; None if there is none at all.
 
-    A damaged one is told of and passed over for the one before; InputError if both are damaged.
+    A damaged one is told of and removed in favour of the one before; InputError if both are damaged, which are left.
     """
     damaged = []
     for path in (Path(folder) / NEWEST, Path(folder) / PREVIOUS):
@@ -75,6 +75,7 @@ def load_checkpoint(folder):
             continue
         if damaged:
             log(f'going back to the checkpoint before it, {path}')
+            remove_checkpoints(folder, (NEWEST,))  # so that it does not take the place of the good one
         return state
     if damaged:
         raise InputError(f'No checkpoint in {folder} can be read: start anew with --overwrite or another --out.')

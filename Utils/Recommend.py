@@ -37,6 +37,19 @@ def check_target(path):
         raise InputError(f'--recommend {path}: expected a file in a folder that is there.')
 
 
+def ids_for(settings, dataset):
+    """(user ids, item ids) to write to `settings.recommend`; InputError where they cannot be read or written there."""
+    ids = tuple(load_ids(Path(settings.data_dir) / settings.data, side, size)
+                for side, size in zip(('users', 'items'), dataset.train.shape, strict=True))
+    if is_trec(settings.recommend) and any(any(map(str.isspace, name)) for names in ids for name in names):
+        raise InputError(f'{dataset.name} has ids with spaces in them, which a TREC file cannot hold: write a .csv.')
+    return ids
+
+
+def is_trec(path):
+    return Path(path).suffix == '.trec'
+
+
 def load_scores(run, device):
     """The scoring function that a run saved."""
     path = Path(run) / 'embeddings.npz'
@@ -68,12 +81,8 @@ def recommend(score, dataset, settings, device):
         raise InputError(f'The run has {sizes[0]:,} users and {sizes[1]:,} items, but {dataset.name} has '
                          f'{dataset.n_users:,} and {dataset.n_items:,}: give the data set it was trained on with '
                          '--data and --data_dir.')
-    user_ids, item_ids = (load_ids(Path(settings.data_dir) / settings.data, side, size)
-                          for side, size in zip(('users', 'items'), dataset.train.shape, strict=True))
-    path = Path(settings.recommend)
-    trec = path.suffix == '.trec'
-    if trec and any(any(map(str.isspace, name)) for ids in (user_ids, item_ids) for name in ids):
-        raise InputError(f'{dataset.name} has ids with spaces in them, which a TREC file cannot hold: write a .csv.')
+    user_ids, item_ids = ids_for(settings, dataset)
+    path, trec = Path(settings.recommend), is_trec(settings.recommend)
     partial = path.with_name(f'.{path.name}.partial')
     try:
         with open(partial, 'w', newline='', encoding='utf-8') as file:

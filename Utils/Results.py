@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import subprocess
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from Utils.Checkpoint import NEWEST, PREVIOUS, remove_checkpoints
+from Utils.Aside import drop, put_aside, put_back
+from Utils.Checkpoint import ALL, NEWEST, PREVIOUS, sync_folder
 from Utils.Errors import InputError
 from Utils.Metrics import NAMES, UserMetrics
 
@@ -95,6 +96,7 @@ class RunFolder:
         except OSError as error:
             raise InputError(f'The run folder {self.path} cannot be made or written to ({error.strerror}): '
                              'choose another with --out.') from error
+        put_back(self.path, (*self.FILES, *ALL))
         for name in self.FILES:
             if (self.path / name).is_dir():
                 self.__exit__()
@@ -119,7 +121,8 @@ class RunFolder:
             self.lock.close()
 
     def __exit__(self, *_):
-        """Leave nothing behind of a run that has not begun."""
+        """Leave nothing behind of a run that has not begun, and the earlier one where nothing has taken its place."""
+        put_back(self.path, (*self.FILES, *ALL))
         (self.path / self.LOCK).unlink(missing_ok=True)
         self.lock.close()
         with suppress(OSError):  # not empty
@@ -133,13 +136,15 @@ class RunFolder:
         return any((self.path / name).exists() for name in (*self.FILES, NEWEST, PREVIOUS))
 
     def begin(self, config):
-        """Remove the files of an earlier run, so that none of them is taken for this one's, and write config.json.
-        To be called once there is something to put in their place."""
-        for name in self.FILES:
-            (self.path / name).unlink(missing_ok=True)
-        remove_checkpoints(self.path)
+        """Put the files of an earlier run aside, so that none of them is taken for this one's, and write config.json.
+        They come back when the folder is left, or entered again, before `replace_earlier`."""
+        put_aside(self.path, (*self.FILES, *ALL))
         self.rows, self.begun = [], True
         self.write_json('config.json', config)
+
+    def replace_earlier(self):
+        """To be called once something of this run is in its place: the earlier one goes."""
+        drop(self.path)
 
     def resume(self, config, rows):
         """Bring the files to where a checkpoint of this run stands: rows of metrics.csv after it are dropped."""
@@ -160,7 +165,7 @@ class RunFolder:
     def add_metrics(self, row):
         """Append one evaluated epoch to metrics.csv; the first row's keys are the columns."""
         self.rows.append(row)
-        with open(self.path / 'metrics.csv', 'a', newline='') as file:
+        with self._writing('metrics.csv') as path, open(path, 'a', newline='') as file:
             writer = csv.DictWriter(file, list(self.rows[0]))
             if len(self.rows) == 1:
                 writer.writeheader()
@@ -170,10 +175,24 @@ class RunFolder:
         stem, suffix = name.split('.')
         partial = self.path / f'{stem}.partial.{suffix}'
         try:
-            write(partial)
-            partial.replace(self.path / name)
+            with self._writing(name) as path:
+                write(partial)
+                with open(partial, 'rb') as file:
+                    os.fsync(file.fileno())
+                partial.replace(path)
+                sync_folder(self.path)
         finally:
             partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self, name):
+        """The file's path, for writing; InputError where that fails."""
+        path = self.path / name
+        try:
+            yield path
+        except OSError as error:
+            raise InputError(f'{path} cannot be written ({error.strerror or error}): free some space there and go on '
+                             'with --resume.') from error
 
 
 def run_config(settings, dataset, device):
@@ -186,8 +205,8 @@ def run_config(settings, dataset, device):
 
 
 def git_revision():
-    """The revision of the code, `-dirty` after it where tracked files other than results differ; None where it is no
-    git checkout."""
+    """The revision of the code, `-dirty` after it where tracked files differ, other than results and figures, which no
+    run depends on; None where it is no git checkout."""
     def git(*words):
         done = subprocess.run(['git', *words], cwd=REPOSITORY, capture_output=True, text=True, check=True)
         return done.stdout.strip()

@@ -8,7 +8,8 @@ from Utils.Errors import InputError
 from Utils.TimeLogger import log
 
 OF_THE_CALL = ('out', 'recommend', 'load', 'resume', 'overwrite')  # settings of a command, not of the run
-MAY_DIFFER = (*OF_THE_CALL, 'epoch', 'data_dir', 'device', 'gpu', 'checkpoint_every')
+LAST_DIGITS = ('tstBat', 'nce_chunk')  # settings that change no more than the order of sums
+MAY_DIFFER = (*OF_THE_CALL, *LAST_DIGITS, 'epoch', 'data_dir', 'device', 'gpu', 'checkpoint_every')
 HINT = 'give --resume to go on with it, --overwrite to replace it, or another --out'
 
 
@@ -18,26 +19,26 @@ def take_up(out, argv):
     With --resume, settings that the command line does not name are those of the run. InputError where the folder holds
     a run and neither --resume nor --overwrite is given, or where a named setting is not the run's.
     """
-    settings = parse(argv)
+    settings = parse(argv, combined=False)
     finished = out.is_finished()
     if settings.overwrite or not out.holds_a_run():
         if settings.resume:
             log(f'{out.path} holds no run: starting from the beginning')
-        return settings, None
+        return parse(argv), None
     if not settings.resume:
         raise InputError(f'{out.path} holds {"a finished" if finished else "an unfinished"} run: {HINT}.')
     state = load_checkpoint(out.path)
     if state is None and not finished:
         log(f'{out.path} holds no checkpoint: starting from the beginning')
-        return settings, None
+        return parse(argv), None
     config = state['config'] if state else read_config(out.path)
     settings = parse(argv, recorded_settings(config, settings))
     refuse_differences(dataclasses.asdict(settings), config['settings'])
-    done = read_config(out.path)['settings']['epoch'] if finished else state['epoch']
-    if settings.epoch < done:
-        raise InputError(f'--epoch {settings.epoch} is less than the {done} epochs that are done in {out.path}: give '
-                         'more, or another --out.')
-    if finished and settings.epoch == done:
+    epochs = config['settings']['epoch']
+    if settings.epoch < epochs:
+        raise InputError(f'--epoch {settings.epoch} is less than the {epochs} epochs of the run in {out.path}, which '
+                         'may only grow: leave it out, or give another --out.')
+    if finished and settings.epoch == epochs:
         log(f'the run in {out.path} is finished: nothing is left to do')
         return None
     if state is None:
@@ -80,8 +81,8 @@ def _told(value):
 def go_on_with(config, now):
     """The config to record for a resumed run: its own, with the settings that may differ as they are now.
 
-    InputError if the data or the kind of device are others. Other versions or threads are told of and recorded as
-    `resumed_with`: the numbers may then differ in their last digits from those of a run left alone.
+    InputError if the data or the kind of device are others. Other versions, threads or LAST_DIGITS are told of and
+    recorded as `resumed_with`: the numbers may then differ in their last digits from those of a run left alone.
     """
     if config['data_sha256'] != now['data_sha256']:
         raise InputError(f'The data set {now["settings"]["data"]} in {now["settings"]["data_dir"]} is not the one that '
@@ -90,6 +91,8 @@ def go_on_with(config, now):
         raise InputError(f'The run began on {config["device"]} and cannot go on on {now["device"]}, whose random '
                          'numbers are others: choose with --device.')
     changed = {name: now[name] for name in ('threads', 'git', 'versions') if config[name] != now[name]}
+    changed |= {name: now['settings'][name] for name in LAST_DIGITS
+                if config['settings'].get(name) != now['settings'][name]}
     if changed:
         log(f'resumed with other {", ".join(changed)} than it began with: last digits may differ')
         config = {**config, 'resumed_with': changed}

@@ -9,6 +9,8 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +18,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from Params import parse
-from Utils.Errors import InputError
+from Utils.Errors import InputError, StoppedError
 from Utils.Tables import ROOT
 from Utils.TimeLogger import log
 
 PLACE = ('out', 'data_dir', 'device', 'gpu', 'tstBat', 'nce_chunk', 'recommend', 'load', 'resume', 'overwrite',
          'checkpoint_every')  # settings that do not say what is computed
+RESULT = ('dataset', 'config', 'best_test', 'best_val', 'seconds')  # what is read of a result.json
 
 
 @dataclass(frozen=True)
@@ -86,22 +89,37 @@ def settings_of(config):
     return settings | {'modalities': settings['modalities'] or list(config['dataset']['modalities'])}
 
 
-def read_json(path):
+def read_json(path, names=()):
+    """A file's dictionary; InputError where it is damaged or lacks one of the names."""
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f'{path} is damaged: remove its folder and make the run again.') from error
+        content = json.loads(path.read_text())
+        if missing := [name for name in names if name not in content]:
+            raise ValueError(missing)
+        return content
+    except (ValueError, TypeError) as error:
+        raise damaged(path) from error
 
 
 def read_metrics(path):
-    with open(path, newline='') as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    """The rows of a metrics.csv, of which there is at least one."""
+    try:
+        with open(path, newline='') as file:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        if not rows:
+            raise ValueError('no row')
+        return rows
+    except (ValueError, TypeError, FileNotFoundError) as error:
+        raise damaged(path) from error
+
+
+def damaged(path):
+    return InputError(f'{path} is damaged or not there: remove its folder and make the run again.')
 
 
 def read_run(folder):
     """The finished run in a folder, or None."""
     path = Path(folder) / 'result.json'
-    return Run(Path(folder), read_json(path)) if path.is_file() else None
+    return Run(Path(folder), read_json(path, RESULT)) if path.is_file() else None
 
 
 def find_runs(root, pattern='*'):
@@ -151,7 +169,12 @@ def make_runs(jobs, keep_embeddings=False, after_each=lambda: None):
     and so are its embeddings unless they are to be kept. after_each: called after each run that is made.
     """
     left = missing(jobs)
-    bar = tqdm(left, 'runs', len(jobs), initial=len(jobs) - len(left), disable=None, dynamic_ncols=True)
+    with raised_signals():
+        make_each(left, len(jobs), keep_embeddings, after_each)
+
+
+def make_each(left, total, keep_embeddings, after_each):
+    bar = tqdm(left, 'runs', total, initial=total - len(left), disable=None, dynamic_ncols=True)
     for job in bar:
         run_job(job, lambda line: bar.set_postfix_str(line, refresh=True))
         for pattern in ('checkpoint*', *(() if keep_embeddings else ('embeddings.npz',))):
@@ -183,6 +206,23 @@ def run_job(job, show):
     if code or not (job.folder / 'result.json').is_file():
         raise InputError(f'The run {job.folder} failed: {last or f"exit code {code}"} To see all that it says: '
                          f'python {shlex.join(job.command())} --resume')
+
+
+@contextmanager
+def raised_signals():
+    """While entered, SIGTERM and SIGHUP raise StoppedError, so that the run at work is stopped, too."""
+    def stopped(number, _):
+        raise StoppedError(number, 'stopped; the same command goes on from there')
+
+    if threading.current_thread() is not threading.main_thread():  # elsewhere Python allows no handlers
+        yield
+        return
+    before = {number: signal.signal(number, stopped) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def stop(process):

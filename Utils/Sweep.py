@@ -187,7 +187,10 @@ def final_runs(point, seeds, flags, root, options):
     for job in jobs:
         made = root / job.folder.name
         if (made / 'result.json').is_file() and not job.folder.exists():
-            shutil.copytree(made, job.folder, ignore=shutil.ignore_patterns('checkpoint*', '.*'))
+            partial = job.folder.with_name(f'.{job.folder.name}.partial')
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(made, partial, ignore=shutil.ignore_patterns('checkpoint*', '.*'))
+            partial.rename(job.folder)
     make_runs(jobs, options.keep_embeddings)
     return [read_run(job.folder) for job in jobs]
 

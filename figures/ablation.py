@@ -63,8 +63,8 @@ def variants(flags):
 
 def check_alone(name, flags, run, full):
     """InputError where a variant's run differs from the full model in more than what its flags set."""
-    own = {word.lstrip('-') for word in flags.split() if word.startswith('--')}
-    other = set(differences(run, full)) - own - CONTRAST_FLAGS
+    own = {word.lstrip('-') for word in flags.split() if word.startswith('--')} | CONTRAST_FLAGS
+    other = set(differences(run, full)) - (own if name != 'full' else set())
     if other:
         raise InputError(f'{run.folder} differs from {full.folder} in {", ".join(sorted(other))}, not in {name} alone: '
                          'make one of them again with the settings of the other.')

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from figures.runs import BASE, command_line, jobs_of, none_there, provide, read_command_line, write_tables
 from figures.style import BLUE, COLOURS, MARKERS, save
 from Utils.Command import run_command
+from Utils.Errors import InputError
 from Utils.Runs import find_runs, read_metrics
 from Utils.Tables import spread
 
@@ -65,7 +66,11 @@ def main(argv=None):
     if not all([*contrasts.values(), *logs.values()]):
         raise none_there(NAME, 'one of ' + ', '.join(str(options.root / folder) for folder, _ in
                                                      (*CONTRASTS.values(), *PRECISIONS.values())))
-    precisions = {name: read_metrics(paths[0])[0] for name, paths in logs.items()}
+    seeds = set.intersection(*({path.parent.name for path in paths} for paths in logs.values()))
+    if not seeds:
+        raise InputError('The runs of the two precisions have no seed in common: make one with the seed of the other.')
+    precisions = {name: read_metrics(next(path for path in paths if path.parent.name == min(seeds)))[0]
+                  for name, paths in logs.items()}
     epochs = range(min(len(run.epochs) for runs in contrasts.values() for run in runs))
     write_tables('cl_sample', [
         {'contrast over': name, 'seeds': len(runs),

@@ -3,7 +3,6 @@
 Writes dataset.csv and dataset.md (and the README's table), and dataset.png: how interactions spread over users and
 items. A data set without a folder is left out; README says where the files come from.
 """
-import argparse
 import csv
 import sys
 from itertools import combinations
@@ -16,7 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from DataHandler import SPLITS, load_dataset
 from Datasets.check import split_facts, table_one
 from figures.style import COLOURS, save
+from Params import Parser
+from Utils.Command import run_command
+from Utils.Errors import InputError
 from Utils.Tables import FIGURES, write_csv, write_markdown
+
+NAME = 'dataset'
 
 
 def explained(published, counts):
@@ -56,26 +60,24 @@ def draw(found):
     panels[0].set_ylabel('training interactions')
     panels[0].legend()
     figure.tight_layout()
-    save(figure, FIGURES / 'dataset.png')
+    save(figure, FIGURES / f'{NAME}.png')
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='dataset.py', description=__doc__.split('\n')[0])
+    parser = Parser(prog=f'figures/{NAME}.py', description=__doc__.split('\n')[0], allow_abbrev=False)
     parser.add_argument('--data_dir', default='Datasets', help='folder that holds the data set folders')
     data_dir = Path(parser.parse_args(argv).data_dir)
     with open(FIGURES / 'published_table1.csv', newline='') as file:
         published = [row for row in csv.DictReader(file) if (data_dir / row['folder']).is_dir()]
     if not published:
-        print(f'figures/dataset.py: {data_dir} holds none of the published data sets: Datasets/README.md says where '
-              'they come from; give their folder with --data_dir.', file=sys.stderr)
-        return 2
+        raise InputError(f'{data_dir} holds none of the published data sets: Datasets/README.md says where they come '
+                         'from; give their folder with --data_dir.')
     found = {row['dataset']: load_dataset(data_dir, row['folder']) for row in published}
     table = [rows_of(row, found[row['dataset']]) for row in published]
-    write_csv(FIGURES / 'dataset.csv', table)
-    print(write_markdown('dataset', table))
+    write_csv(FIGURES / f'{NAME}.csv', table)
+    print(write_markdown(NAME, table))
     draw(found)
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_command(f'figures/{NAME}.py', main))

@@ -103,8 +103,9 @@ def point_of(settings):
 
 def grid_rows(root):
     """A row for every run of the baselines' sweeps in root/<data>/baselines/<model>."""
-    for path in sorted(root.glob('*/baselines/*/sweep.csv')):
-        chosen = read_json(path.with_name('sweep.json'))['chosen']['settings']
+    for swept in sorted(root.glob('*/baselines/*/sweep.json')):
+        chosen = read_json(swept)['chosen']['settings']
+        path = swept.with_name('sweep.csv')
         with open(path, newline='') as file:
             for row in csv.DictReader(file):
                 settings = dict(list(row.items())[:list(row).index('seed')])

@@ -32,13 +32,18 @@ LEVEL = 0.05
 SEED = 421  # of the bootstrap
 
 
+def name_of(folder):
+    """Of a folder of runs; a sweep's choice has the name of the sweep."""
+    return folder.parent.name if folder.name == 'chosen' else folder.name
+
+
 def models(folders):
     """name -> {seed: run} of each folder's finished runs with validation; folders without any are left out."""
     found = {}
     for folder in folders:
         runs = {run.seed: run for run in find_runs(folder.parent, folder.name) if run.test('val')}
         if runs:
-            name = folder.parent.name if folder.name == 'chosen' else folder.name
+            name = name_of(folder)
             if name in found:
                 raise InputError(f'Two of the models are called {name}: give folders of different names.')
             found[name] = runs
@@ -132,12 +137,12 @@ def main(argv=None):
         folders += [options.root.parent / 'cl0-d64', *sorted(options.root.parent.glob('baselines/*/chosen'))]
     found = models(folders)
     tested = testable(found)
-    if next(iter(tested), '') != folders[0].name or len(tested) < 2:
+    if next(iter(tested), '') != name_of(folders[0]) or len(tested) < 2:
         raise none_there(NAME, f'{folders[0]}, or none to compare it with, that has its per_user.npz')
     comparisons, protocols = compared(tested), gaps(found)
     write_tables(NAME, comparisons, options.to, [line_of(row) for row in comparisons])
     write_tables('protocols', protocols, options.to)
-    draw(folders[0].name, comparisons, protocols, options.to / f'{NAME}.png')
+    draw(name_of(folders[0]), comparisons, protocols, options.to / f'{NAME}.png')
 
 
 if __name__ == '__main__':

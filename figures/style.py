@@ -6,7 +6,6 @@ BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE = '#0072B2', '#D55E00', '#009E73', '
 GREY, BLACK = '#777777', '#000000'
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE, BLACK)
 MARKERS = 'oDs^vPX'  # one with each colour: prints without colour are told apart too
-LABELS = {'recall': 'Recall', 'ndcg': 'NDCG', 'precision': 'Precision'}
 
 plt.rcParams.update({'font.size': 9, 'axes.titlesize': 9, 'axes.labelsize': 9, 'legend.fontsize': 8,
                      'xtick.labelsize': 8, 'ytick.labelsize': 8, 'axes.grid': True, 'grid.alpha': 0.3,

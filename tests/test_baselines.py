@@ -1,7 +1,9 @@
 """All baselines in training; those without features against plain float64 loops or matrices, and in whole runs."""
 import io
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from conftest import (
@@ -28,6 +30,7 @@ from Baselines import BASELINES, common, hccf, ials, itemknn, ncl
 from DataHandler import NegativeSampler, UserRows
 from Main import main, train_steps
 from Utils import Plain
+from Utils.Errors import InputError
 from Utils.Pass import Pass
 
 CONTRASTED = ('sgl', 'ncl', 'hccf')
@@ -445,6 +448,14 @@ def test_a_flag_that_cannot_be_is_one_sentence(rng, tmp_path, capsys, flags, sen
     write_dataset(tmp_path / 'tiny', *planted(rng))
     assert main(f'--data tiny --data_dir {tmp_path} --out {tmp_path / "run"} --device cpu --model {flags}'.split()) == 2
     assert capsys.readouterr().err == f'Main.py: {sentence}\n'
+
+
+def test_a_ridge_that_is_too_small_is_one_sentence(rng):
+    """Every item has the same users: R'R is singular."""
+    dataset = make_dataset(rng)
+    dataset = replace(dataset, train=type(dataset.train)(np.ones(dataset.train.shape, np.float32)))
+    with pytest.raises(InputError, match='--ridge is so small'):
+        make_model('ease', dataset, '--ridge 1e-12').begin_epoch(None)
 
 
 @pytest.mark.parametrize(('name', 'flags'), [('ncl', f'--clusters {min(BOTH)}'),

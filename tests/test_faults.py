@@ -4,17 +4,19 @@ import pickle
 import re
 import resource
 import shutil
+import signal
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import planted, write_dataset
-from test_resume import left
+from test_resume import CutOff, cut_off_at, left
 
 from Main import main
 from Model import MDMNS
+from Utils.Aside import drop, put_aside, put_back
 from Utils.Checkpoint import load_checkpoint
 from Utils.Results import RunFolder
 
@@ -73,9 +75,63 @@ def test_a_full_disk_at_any_other_file(run, tmp_path, capsys, size):
     assert run('alone') == 0
     with limited(resource.RLIMIT_FSIZE, size):
         assert run('run') == 2
-    one_sentence(capsys, 'too large')
+    one_sentence(capsys, 'cannot be written (File too large)', str(tmp_path / 'run'))
     assert run('run', '--resume') == 0
     assert left(tmp_path / 'run') == left(tmp_path / 'alone')
+
+
+@pytest.mark.parametrize('cause', ['full disk', 'signal'])
+def test_an_earlier_run_stays_until_another_has_something_to_show(run, tmp_path, monkeypatch, capsys, cause):
+    """--overwrite, and the new run fails in its first epoch: by a full disk, or as it is to be saved with a NaN."""
+    assert run('run') == 0
+    before = files(tmp_path / 'run')
+    if cause == 'full disk':
+        with limited(resource.RLIMIT_FSIZE, 2500):  # enough for config.json
+            assert run('run', '--overwrite --seed 3') == 2
+        one_sentence(capsys, f'{tmp_path / "run" / "embeddings.npz"} cannot be written (File too large)', '--resume')
+    else:
+        losses = MDMNS.losses
+
+        def poisoned(model, *batch):
+            os.kill(os.getpid(), signal.SIGINT)
+            return {**losses(model, *batch), 'bpr': model.user_embeds.sum() * torch.nan}
+
+        monkeypatch.setattr(MDMNS, 'losses', poisoned)
+        assert run('run', '--overwrite --seed 3') == 2
+        one_sentence(capsys, 'The loss term bpr became nan at step 0 in epoch 0')
+    assert files(tmp_path / 'run') == before
+    monkeypatch.undo()
+    assert run('run', '--overwrite --seed 3') == 0
+    assert not set(files(tmp_path / 'run')) - set(before)
+
+
+def test_files_put_aside_come_back_wherever_it_was_cut_off(tmp_path, monkeypatch):
+    """The process ends at any renaming or removal: what is there afterwards is the earlier files or the new ones."""
+    names, cut = ('a', 'b', 'c'), 0
+    old, new = {'a': b'old a', 'b': b'old b'}, {'a': b'new a', 'c': b'new c'}
+    seen = []
+    while True:
+        cut += 1
+        folder = tmp_path / str(cut)
+        folder.mkdir()
+        for name, content in old.items():
+            (folder / name).write_bytes(content)
+        with monkeypatch.context() as patch, suppress(CutOff):
+            calls = cut_off_at(patch, (Path, 'rename'), cut)
+            put_aside(folder, names)
+            for name, content in new.items():
+                (folder / name).write_bytes(content)
+            drop(folder)
+        with monkeypatch.context() as patch, suppress(CutOff):  # and once more while they are put back
+            cut_off_at(patch, (Path, 'rename'), 1 + cut % 3)
+            put_back(folder, names)
+        put_back(folder, names)
+        seen.append(files(folder))
+        if calls[0] < cut:
+            break
+    assert seen[-1] == new
+    assert all(there == old for there in seen[:-1])
+    assert len(seen) == 5, 'four renamings'
 
 
 class Opens:
@@ -118,7 +174,9 @@ def test_a_damaged_checkpoint(run, rng, tmp_path, monkeypatch, capsys, way):
     assert load_checkpoint(newest.parent)['epoch'] == 4
     shutil.copytree(tmp_path / 'run', tmp_path / 'both')
     damaged(newest, rng, way, tmp_path)
-    assert load_checkpoint(newest.parent)['epoch'] == 3
+    shutil.copytree(tmp_path / 'run', tmp_path / 'damaged')
+    assert load_checkpoint(tmp_path / 'damaged')['epoch'] == 3
+    assert not (tmp_path / 'damaged' / newest.name).exists(), 'or it would take the place of the good one'
     capsys.readouterr()
     assert run('run', '--resume') == 0
     printed = capsys.readouterr().out

@@ -12,7 +12,7 @@ import torch
 from conftest import planted, write_dataset
 
 from DataHandler import UserRows, load_dataset
-from figures import ablation, approximations, curves, groups, performance, sensitivity, significance
+from figures import ablation, approximations, curves, dataset, groups, performance, sensitivity, significance
 from figures.runs import labels, what_was_run
 from Params import parse
 from Utils import Runs
@@ -134,6 +134,14 @@ def test_run_makes_the_published_table(made, tmp_path, to, monkeypatch):
         ('baby', 'lightgcn', 'gnn_layer 1', 'yes'), ('baby', 'lightgcn', 'gnn_layer 2', ''),
         ('tiktok', 'lightgcn', 'gnn_layer 1', 'yes'), ('tiktok', 'lightgcn', 'gnn_layer 2', ''),
         ('tiktok', 'vbpr', 'reg 0.1', 'yes'), ('tiktok', 'vbpr', 'reg 1', '')]
+
+
+def test_table_one_needs_its_data_sets(tmp_path):
+    with pytest.raises(InputError, match='holds none of the published data sets'):
+        dataset.main(['--data_dir', str(tmp_path)])
+    (tmp_path / 'tiktok').mkdir()
+    with pytest.raises(InputError, match='trnMat'):
+        dataset.main(['--data_dir', str(tmp_path)])
 
 
 def test_wrong_flags(tmp_path, to):
@@ -305,6 +313,9 @@ def test_significance(tmp_path, to, rng):
     assert all(float(row['gap']) == pytest.approx(0.25) for row in rows_of(to / 'protocols.csv'))
     assert '+0.3000 (+0.3000 to +0.3000)' in (to / 'significance.md').read_text()
 
+    significance.main(['--models', str(tmp_path / 'ease' / 'chosen'), str(tmp_path / 'full'), '--to', str(to)])
+    assert [row['ease beside'] for row in rows_of(to / 'significance.csv')] == ['full']
+
     other = save_run(tmp_path / 'other' / 'seed1', '', 1, [0.1, 0.1], (ids + 1, chances)).parent
     with pytest.raises(InputError, match='other users'):
         significance.main(['--models', str(tmp_path / 'full'), str(other), '--to', str(to)])
@@ -340,7 +351,8 @@ def test_recall_by_groups_is_that_of_the_evaluation(rng, tmp_path, to, one_item_
         test[np.arange(60), test.argmax(1)] *= 2
         matrices['tstMat'] = sp.coo_matrix((test == 2).astype(np.float32))
     train = matrices['trnMat'].toarray()
-    train[:, 5] = 0
+    cold = matrices['tstMat'].toarray().sum(0).argmax()
+    train[:, cold] = 0
     matrices['trnMat'] = sp.coo_matrix(train)
     write_dataset(tmp_path / 'data' / 'tiny', matrices, features)
     data = load_dataset(tmp_path / 'data', 'tiny')
@@ -367,7 +379,7 @@ def test_recall_by_groups_is_that_of_the_evaluation(rng, tmp_path, to, one_item_
     assert total / len(metrics.users) == pytest.approx(metrics.recall.mean())
     items = [row for row in table if row['groups of'] == 'items']
     assert items[0]['training interactions'] == '0'
-    assert int(items[0]['test interactions']) == data.test[:, 5].nnz
+    assert int(items[0]['test interactions']) == data.test[:, cold].nnz
     assert sum(int(row['test interactions']) for row in items) == data.test.nnz
     assert float(items[0]['popularity']) <= float(items[-1]['popularity'])
 

@@ -17,7 +17,7 @@ import torch
 from conftest import SEED, planted, write_dataset
 
 from Baselines import BASELINES
-from Main import main
+from Main import Training, main
 from Utils.Checkpoint import load_checkpoint, random_states, restore_random_states
 from Utils.Graph import Graph, drop_entries, normalised_graph
 from Utils.TimeLogger import Stopwatch
@@ -147,6 +147,38 @@ def test_more_epochs(command, tmp_path, capsys):
     assert '--epoch 3 is less than the 5 epochs' in capsys.readouterr().err
 
 
+def test_more_epochs_are_not_forgotten_when_cut_off(command, tmp_path, monkeypatch, capsys):
+    """A finished run is prolonged and cut off before its next checkpoint; --resume alone reaches the new end."""
+    assert main(command('alone', '--epoch 6')) == 0
+    assert main(command('grown', '--epoch 2')) == 0
+    with monkeypatch.context() as patch:
+        cut_off_at(patch, (Training, 'train_epoch'), 3)
+        with suppress(CutOff):
+            main(command('grown', '--epoch 6 --resume --checkpoint_every 5'))
+    assert main(command('grown', '--epoch 4 --resume')) == 2
+    assert '--epoch 4 is less than the 6 epochs' in capsys.readouterr().err
+    assert main(['--out', str(tmp_path / 'grown'), '--resume', '--checkpoint_every', '1']) == 0
+    assert left(tmp_path / 'grown') == left(tmp_path / 'alone')
+
+
+def test_what_lowers_memory_may_change(command, tmp_path, capsys):
+    assert main(command('run', '--epoch 1 --cl_method 1')) == 0
+    assert main(command('run', '--epoch 2 --cl_method 1 --resume --tstBat 7 --nce_chunk 5')) == 0
+    assert 'resumed with other tstBat, nce_chunk than it began with' in capsys.readouterr().out
+    config = json.loads((tmp_path / 'run' / 'config.json').read_text())
+    assert config['resumed_with'] == {'tstBat': 7, 'nce_chunk': 5}
+
+
+def test_flags_must_fit_the_run_not_the_defaults(command, capsys):
+    assert main(command('run', '--epoch 1 --steps 20')) == 0
+    assert main(command('run', '--epoch 1 --resume --sampling_steps 10')) == 2
+    assert '--sampling_steps is 0 there and 10 here' in capsys.readouterr().err
+    assert main(command('run', '--epoch 1 --resume --sampling_steps 30')) == 2
+    assert '--sampling_steps 30 is more than --steps 20' in capsys.readouterr().err
+    assert main(command('other', '--resume --sampling_steps 10')) == 2
+    assert '--sampling_steps 10 is more than --steps 5' in capsys.readouterr().err
+
+
 def test_what_a_folder_holds_is_kept(command, tmp_path, capsys):
     def refused(flags, message):
         before = {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()}
@@ -190,6 +222,11 @@ def test_patience_ends_a_run_and_its_resumption(command, tmp_path, capsys):
     assert len(rows) == best + 3 < 60
     assert 'stopping early' in capsys.readouterr().out
     assert main(command('run', f'{flags} --resume')) == 0
+    assert 'nothing is left to do' in capsys.readouterr().out
+    assert main(command('run', f'{flags} --resume --epoch 70')) == 0
+    assert 'stopping early' in capsys.readouterr().out
+    assert left(tmp_path / 'run')[0] == rows
+    assert main(['--out', str(tmp_path / 'run'), '--resume']) == 0
     assert 'nothing is left to do' in capsys.readouterr().out
 
 

@@ -29,6 +29,16 @@ def test_values(rng):
     assert back.p_bootstrap == pytest.approx(got.p_bootstrap, abs=0.05)
 
 
+def test_means_over_seeds_are_tied_where_they_are_equal():
+    """Hits of 0 and 1, averaged over three seeds: as many thirds, tested as whole numbers are."""
+    rng = np.random.default_rng(3)
+    first, second = (rng.integers(2, size=(3, 400)) * (rng.random(400) < share) for share in (0.8, 0.7))
+    whole = compare(first.sum(0), second.sum(0), rng)
+    thirds = compare(first.mean(0), second.mean(0), rng)
+    assert len(set(first.mean(0) - second.mean(0))) > len(set(first.sum(0) - second.sum(0))), 'ties are lost'
+    assert thirds.p_wilcoxon == whole.p_wilcoxon
+
+
 def test_holm():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # worked by hand
     assert holm([0.5, 0.9]) == pytest.approx([1, 1])

@@ -210,7 +210,8 @@ def test_a_run_that_fails_ends_the_sweep_with_its_words(flags, tmp_path, capsys)
     assert f'--out {tmp_path / "sweep"}/modalities=image/seed421 --resume' in error, 'the command to see more'
 
 
-def test_ctrl_c_ends_a_sweep_cleanly_and_it_goes_on(flags, made, tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_sweep_cleanly_and_it_goes_on(flags, made, tmp_path, number):
     out = tmp_path / 'sweep'
     command = ['--grid', 'temp=0.2', *flags, '--epoch', '60', '--checkpoint_every', '0', '--out', str(out)]
     start = ('import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); '
@@ -223,9 +224,9 @@ def test_ctrl_c_ends_a_sweep_cleanly_and_it_goes_on(flags, made, tmp_path):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert 'Traceback' not in error
     assert 'stopped' in error
     assert (run / 'checkpoint.pt').is_file()
