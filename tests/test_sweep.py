@@ -13,6 +13,7 @@ import pytest
 from conftest import planted, write_dataset
 
 import Main
+from Baselines import BASELINES
 from Params import parse
 from Utils import Runs, Sweep
 from Utils.Errors import InputError
@@ -237,3 +238,9 @@ def test_a_signal_ends_a_sweep_cleanly_and_it_goes_on(flags, made, tmp_path, num
     assert made == [run]
     assert [row['epoch'] for row in rows_of(run / 'metrics.csv')] == [str(epoch) for epoch in range(60)]
     assert not list(run.glob('checkpoint*'))
+
+
+@pytest.mark.parametrize('name', BASELINES)
+def test_every_baseline_has_the_same_budget(name):
+    _, _, points, plans = Sweep.plan(['--grids', str(ROOT / 'Baselines' / 'grids.json'), '--model', name, '--out', 'x'])
+    assert len(points) == len(plans) == (1 if name == 'pop' else 4)
