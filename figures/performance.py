@@ -136,7 +136,7 @@ def merged(paper, groups):
     for row in paper:
         first, *others = found.pop((row['data set'], key(row['model'])), [{}])
         rows += [{**first, **row}, *({**other, 'model': row['model']} for other in others)]
-    rows += [row for those in found.values() for row in those]
+    rows += [{**row, 'model': MODELS[row['model']].__name__} for those in found.values() for row in those]
     order = list(dict.fromkeys(row['data set'] for row in rows))
     return sorted(rows, key=lambda row: order.index(row['data set']))
 

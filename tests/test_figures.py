@@ -267,8 +267,8 @@ def test_our_runs_stand_beside_the_published_figures_of_the_same_model(tmp_path,
     rows = rows_of(to / 'performance.csv')
     ran = {(row['data set'], row['model'], row['settings']): row for row in rows if row['seeds']}
     assert list(ran) == [('tiktok', 'LightGCN', 'latdim 8'), ('tiktok', 'MDMNS', 'image+audio, latdim 64, cl_method 1'),
-                         ('tiktok', 'MDMNS', 'image+audio, latdim 64, cl_method 0'), ('tiktok', 'ease', ''),
-                         ('baby', 'MF-BPR', 'latdim 64'), ('demo', 'mfbpr', 'latdim 64')]
+                         ('tiktok', 'MDMNS', 'image+audio, latdim 64, cl_method 0'), ('tiktok', 'EASE', ''),
+                         ('baby', 'MF-BPR', 'latdim 64'), ('demo', 'MFBPR', 'latdim 64')]
     lightgcn, first, second, *_ = ran.values()
     assert (lightgcn['published recall'], lightgcn['epochs'], lightgcn['seeds']) == ('0.0653', '3', '2')
     assert float(lightgcn['selected on validation recall']) == pytest.approx(0.3)
