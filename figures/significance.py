@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from figures.ablation import EPOCHS, ROOT as ABLATION, variants
 from figures.runs import BASE, command_line, jobs_of, none_there, provide, read_command_line, write_tables
 from figures.style import BLUE, GREY, VERMILION, save
+from Main import MODELS
 from Utils.Command import run_command
 from Utils.Errors import InputError
 from Utils.Runs import find_runs
@@ -58,9 +59,13 @@ def testable(found):
 
 
 def comparison(first, second, rng):
-    """Of the seeds that both have, or of all where they share none: (how many, means of both, Comparison)."""
-    shared = sorted(first.keys() & second.keys())
-    users, recalls = zip(*(per_user([run.folder for seed, run in sorted(runs.items()) if not shared or seed in shared])
+    """Of the seeds that both have, or of all where they share none: (how many, means of both, Comparison). The one run
+    of a closed form is that of every seed."""
+    seeds = [set(runs) for runs in (first, second)
+             if not MODELS[next(iter(runs.values())).settings['model']].closed_form]
+    shared = set.intersection(*seeds or [set(first)])
+    users, recalls = zip(*(per_user([run.folder for seed, run in sorted(runs.items()) if seed in shared]
+                                    or [run.folder for run in runs.values()])
                            for runs in (first, second)), strict=True)
     if not np.array_equal(*users):
         raise InputError(f'{next(iter(first.values())).folder} and {next(iter(second.values())).folder} are of other '

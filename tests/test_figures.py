@@ -298,12 +298,14 @@ def test_significance(tmp_path, to, rng):
         folder = tmp_path / ('ease/chosen' if name == 'chosen' else name)
         for seed in seeds:
             values = chances + gain + 0.01 * seed
-            save_run(folder / f'seed{seed}', '', seed, [values.mean() + 0.25, values.mean(), 0], (ids, values))
+            save_run(folder / f'seed{seed}', '--model ease' if name == 'chosen' else '', seed,
+                     [values.mean() + 0.25, values.mean(), 0], (ids, values))
     models = [str(tmp_path / name) for name in ('full', 'worse', 'same', 'ease/chosen')]
     significance.main(['--models', *models, '--to', str(to)])
     worse, same, ease = rows_of(to / 'significance.csv')
     assert [row['full beside'] for row in (worse, same, ease)] == ['worse', 'same', 'ease']
-    assert [row['shared seeds'] for row in (worse, same, ease)] == ['2', '3', '0']
+    assert [row['shared seeds'] for row in (worse, same, ease)] == ['2', '3', '3'], 'a closed form has every seed'
+    assert float(ease['Recall@20 of full']) == pytest.approx(chances.mean() + 0.32), 'seeds 1, 2 and 3'
     assert float(worse['difference']) == pytest.approx(0.3)
     assert float(worse['Recall@20 of full']) == pytest.approx(chances.mean() + 0.325), 'seeds 2 and 3'
     assert float(same['difference']) == 0
@@ -314,7 +316,7 @@ def test_significance(tmp_path, to, rng):
     assert '+0.3000 (+0.3000 to +0.3000)' in (to / 'significance.md').read_text()
 
     significance.main(['--models', str(tmp_path / 'ease' / 'chosen'), str(tmp_path / 'full'), '--to', str(to)])
-    assert [row['ease beside'] for row in rows_of(to / 'significance.csv')] == ['full']
+    assert [(row['ease beside'], row['shared seeds']) for row in rows_of(to / 'significance.csv')] == [('full', '3')]
 
     other = save_run(tmp_path / 'other' / 'seed1', '', 1, [0.1, 0.1], (ids + 1, chances)).parent
     with pytest.raises(InputError, match='other users'):
