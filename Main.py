@@ -26,7 +26,6 @@ from Params import parse
 from Utils.Checkpoint import (
     ALL,
     PREVIOUS,
-    StopSignals,
     random_states,
     remove_checkpoints,
     restore_random_states,
@@ -40,6 +39,7 @@ from Utils.Pass import Pass
 from Utils.Recommend import check_target, ids_for, load_scores, recommend, run_settings
 from Utils.Results import Best, RunFolder, run_config
 from Utils.Resume import go_on_with, take_up
+from Utils.Signals import StopSignals
 from Utils.TimeLogger import Stopwatch, log
 
 MODELS = {'mdmns': MDMNS, **BASELINES}
@@ -208,8 +208,7 @@ def run(settings, out, state=None):
 
     def save():
         whole = training.state()
-        if not out.begun:
-            out.begin(config)
+        out.begin(config)
         save_checkpoint(out.path, {**whole, 'config': config, 'rows': out.rows,
                                    'seconds': seconds_before + watch.read()})
         out.replace_earlier()
@@ -223,8 +222,7 @@ def run(settings, out, state=None):
         """Metrics of every split, kept where they are the best so far, with the embeddings of the best epoch."""
         scores = training.model.scores()
         metrics = evaluate(scores, train_rows, withheld, settings.topk, settings.tstBat)
-        if not out.begun:
-            out.begin(config)
+        out.begin(config)
         if chooser in training.best.update(epoch, metrics) and scores.arrays():
             out.write_arrays('embeddings.npz', scores.arrays())
         return {split: metrics[split].means() for split in withheld}

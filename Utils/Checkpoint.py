@@ -1,8 +1,6 @@
 """Checkpoints: a run's whole state in one file, written whole, and read again without running any code."""
 import os
 import random
-import signal
-import threading
 import zipfile
 from pathlib import Path
 
@@ -105,28 +103,3 @@ def restore_random_states(states, generator):
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
     version, words, gauss = states['python']
     random.setstate((version, tuple(words), gauss))
-
-
-class StopSignals:
-    """While entered, a first SIGINT or SIGTERM is only noted in `number`; a second one acts at once."""
-
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __enter__(self):
-        self.number = None
-        self.before = {}
-        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
-            self.before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
-        return self
-
-    def __exit__(self, *_):
-        self._restore()
-
-    def _restore(self):
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number, _):
-        self.number = number
-        self._restore()
-        log('stopping at the next step; once more stops at once, without saving')

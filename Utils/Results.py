@@ -79,6 +79,7 @@ class RunFolder:
     """
 
     FILES = ('config.json', 'metrics.csv', 'result.json', 'per_user.npz', 'embeddings.npz')
+    ALL_FILES = (*FILES, *ALL)
     LOCK = '.lock'
 
     def __init__(self, path):
@@ -96,7 +97,7 @@ class RunFolder:
         except OSError as error:
             raise InputError(f'The run folder {self.path} cannot be made or written to ({error.strerror}): '
                              'choose another with --out.') from error
-        put_back(self.path, (*self.FILES, *ALL))
+        put_back(self.path, self.ALL_FILES)
         for name in self.FILES:
             if (self.path / name).is_dir():
                 self.__exit__()
@@ -122,7 +123,7 @@ class RunFolder:
 
     def __exit__(self, *_):
         """Leave nothing behind of a run that has not begun, and the earlier one where nothing has taken its place."""
-        put_back(self.path, (*self.FILES, *ALL))
+        put_back(self.path, self.ALL_FILES)
         (self.path / self.LOCK).unlink(missing_ok=True)
         self.lock.close()
         with suppress(OSError):  # not empty
@@ -137,10 +138,12 @@ class RunFolder:
 
     def begin(self, config):
         """Put the files of an earlier run aside, so that none of them is taken for this one's, and write config.json.
-        They come back when the folder is left, or entered again, before `replace_earlier`."""
-        put_aside(self.path, (*self.FILES, *ALL))
-        self.rows, self.begun = [], True
-        self.write_json('config.json', config)
+        They come back when the folder is left, or entered again, before `replace_earlier`. Nothing is left to do for a
+        run that has begun."""
+        if not self.begun:
+            put_aside(self.path, self.ALL_FILES)
+            self.rows, self.begun = [], True
+            self.write_json('config.json', config)
 
     def replace_earlier(self):
         """To be called once something of this run is in its place: the earlier one goes."""

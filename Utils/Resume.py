@@ -9,7 +9,8 @@ from Utils.TimeLogger import log
 
 OF_THE_CALL = ('out', 'recommend', 'load', 'resume', 'overwrite')  # settings of a command, not of the run
 LAST_DIGITS = ('tstBat', 'nce_chunk')  # settings that change no more than the order of sums
-MAY_DIFFER = (*OF_THE_CALL, *LAST_DIGITS, 'epoch', 'data_dir', 'device', 'gpu', 'checkpoint_every')
+PLACE = (*OF_THE_CALL, *LAST_DIGITS, 'data_dir', 'device', 'gpu', 'checkpoint_every')  # do not say what is computed
+MAY_DIFFER = (*PLACE, 'epoch')
 HINT = 'give --resume to go on with it, --overwrite to replace it, or another --out'
 
 

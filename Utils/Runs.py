@@ -9,8 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +16,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from Params import parse
-from Utils.Errors import InputError, StoppedError
+from Utils.Errors import InputError
+from Utils.Resume import PLACE
+from Utils.Signals import raised_signals
 from Utils.Tables import ROOT
 from Utils.TimeLogger import log
 
-PLACE = ('out', 'data_dir', 'device', 'gpu', 'tstBat', 'nce_chunk', 'recommend', 'load', 'resume', 'overwrite',
-         'checkpoint_every')  # settings that do not say what is computed
 RESULT = ('dataset', 'config', 'best_test', 'best_val', 'seconds')  # what is read of a result.json
 
 
@@ -93,8 +91,8 @@ def read_json(path, names=()):
     """A file's dictionary; InputError where it is damaged or lacks one of the names."""
     try:
         content = json.loads(path.read_text())
-        if missing := [name for name in names if name not in content]:
-            raise ValueError(missing)
+        if lacking := [name for name in names if name not in content]:
+            raise ValueError(lacking)
         return content
     except (ValueError, TypeError) as error:
         raise damaged(path) from error
@@ -169,19 +167,15 @@ def make_runs(jobs, keep_embeddings=False, after_each=lambda: None):
     and so are its embeddings unless they are to be kept. after_each: called after each run that is made.
     """
     left = missing(jobs)
-    with raised_signals():
-        make_each(left, len(jobs), keep_embeddings, after_each)
-
-
-def make_each(left, total, keep_embeddings, after_each):
-    bar = tqdm(left, 'runs', total, initial=total - len(left), disable=None, dynamic_ncols=True)
-    for job in bar:
-        run_job(job, lambda line: bar.set_postfix_str(line, refresh=True))
-        for pattern in ('checkpoint*', *(() if keep_embeddings else ('embeddings.npz',))):
-            for path in job.folder.glob(pattern):
-                path.unlink()
-        log(f'{job.folder}: {describe(read_run(job.folder))}')
-        after_each()
+    bar = tqdm(left, 'runs', len(jobs), initial=len(jobs) - len(left), disable=None, dynamic_ncols=True)
+    with raised_signals():  # so that the run at work is stopped, too
+        for job in bar:
+            run_job(job, lambda line: bar.set_postfix_str(line, refresh=True))
+            for pattern in ('checkpoint*', *(() if keep_embeddings else ('embeddings.npz',))):
+                for path in job.folder.glob(pattern):
+                    path.unlink()
+            log(f'{job.folder}: {describe(read_run(job.folder))}')
+            after_each()
 
 
 def run_job(job, show):
@@ -206,23 +200,6 @@ def run_job(job, show):
     if code or not (job.folder / 'result.json').is_file():
         raise InputError(f'The run {job.folder} failed: {last or f"exit code {code}"} To see all that it says: '
                          f'python {shlex.join(job.command())} --resume')
-
-
-@contextmanager
-def raised_signals():
-    """While entered, SIGTERM and SIGHUP raise StoppedError, so that the run at work is stopped, too."""
-    def stopped(number, _):
-        raise StoppedError(number, 'stopped; the same command goes on from there')
-
-    if threading.current_thread() is not threading.main_thread():  # elsewhere Python allows no handlers
-        yield
-        return
-    before = {number: signal.signal(number, stopped) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def stop(process):

@@ -7,8 +7,8 @@
 Without --runs: MDMNS's runs of `MDMNS` and the baselines' in results/<data>/baselines/<model>/chosen. Runs that differ
 in their seed alone make one row; a model that was not run has none of our figures. Published figures are those of
 published_table2.csv; a cell of theirs that cannot be is marked with !: Precision@K below Recall@K / K, or, with one
-test item per user, not equal to it. Writes performance.png, .csv and .md, and in grids.csv and .md
-every run of the sweeps.
+test item per user, not equal to it. Writes performance.png, .csv and .md, and without --runs grids.csv and .md: every
+run of the sweeps.
 """
 import csv
 import sys
@@ -217,7 +217,7 @@ def main(argv=None):
     rows = merged(published(), by_settings(runs))
     write_tables(NAME, [{name: value for name, value in row.items() if name != 'label'} for row in rows], options.to,
                  [line_of(row) for row in rows])
-    if grids := list(grid_rows(options.root)):
+    if not options.runs and (grids := list(grid_rows(options.root))):
         write_csv(options.to / 'grids.csv', grids)
         write_markdown('grids', grids, options.to)
     draw(rows, options.to / f'{NAME}.png')

@@ -1,0 +1,50 @@
+"""Signals that ask a program to stop: noted until it can save, or raised."""
+import signal
+import threading
+from contextlib import contextmanager
+
+from Utils.Errors import StoppedError
+from Utils.TimeLogger import log
+
+
+def install(numbers, handler):
+    """Let the handler take these signals; returns what `restore` takes. Outside the main thread, where Python allows no
+    handlers, nothing happens."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, handler) for number in numbers}
+
+
+def restore(before):
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class StopSignals:
+    """While entered, a first SIGINT or SIGTERM is only noted in `number`; a second one acts at once."""
+
+    def __enter__(self):
+        self.number = None
+        self.before = install((signal.SIGINT, signal.SIGTERM), self._note)
+        return self
+
+    def __exit__(self, *_):
+        restore(self.before)
+
+    def _note(self, number, _):
+        self.number = number
+        restore(self.before)
+        log('stopping at the next step; once more stops at once, without saving')
+
+
+@contextmanager
+def raised_signals():
+    """While entered, SIGTERM and SIGHUP raise StoppedError."""
+    def stopped(number, _):
+        raise StoppedError(number, 'stopped; the same command goes on from there')
+
+    before = install((signal.SIGTERM, signal.SIGHUP), stopped)
+    try:
+        yield
+    finally:
+        restore(before)
