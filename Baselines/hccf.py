@@ -1,23 +1,31 @@
 """HCCF: Xia, Huang, Xu, Zhao, Yin, Huang, "Hypergraph Contrastive Collaborative Filtering", SIGIR 2022,
 arXiv 2204.12200."""
+import torch.nn.functional as F
+
 from Baselines.common import EmbeddingModel, contrast_nodes, dropped_out, xavier
 from Utils.Graph import drop_entries, normalised_graph
 from Utils.Utils import cross_modal_loss
 
+SLOPE = 0.5  # of LeakyReLU below zero
 HYPER_SCALE = 0.1  # of H, which enters twice: with more, the hyperedges drown the interactions
+
+
+def activated(table):
+    return F.leaky_relu(table, SLOPE)
 
 
 class HCCF(EmbeddingModel):
     """Users and items exchange embeddings over the interactions (Z) and over learned hyperedges (G):
 
-        Z^(l) = D^-1/2 A D^-1/2 E^(l-1),  G^(l) = H H' E^(l-1),  E^(l) = Z^(l) + G^(l)
+        Z^(l) = f(D^-1/2 A D^-1/2 E^(l-1)),  E^(l) = Z^(l) + G^(l) + E^(l-1)
+        G^(l) = f(H (f(V L) + L)),  L = H' E^(l-1)
 
-    H = HYPER_SCALE E^(0) W, W (d, hyperedges), and with it G, for users alone and for items alone. The outputs are the
-    sum of E^(0) .. E^(gnn_layer). While training, at every step, each entry of the graph and of H is dropped with
-    probability `edge_drop`. The contrast, NCE as in SPEC section 6, is over the batch's users and positive items:
-        cl = ssl_reg sum_l (C(users; sg(Z^(l)), G^(l)) + C(items; sg(Z^(l)), G^(l)))
-    with sg(.) the value without its gradient. Simpler than the paper's equations, which have a LeakyReLU around every
-    product, a residual E^(l-1), layers that mix the hyperedges, and no sg(.) and no HYPER_SCALE.
+    f is LeakyReLU. H = HYPER_SCALE E^(0) W, W (d, hyperedges), V (hyperedges, hyperedges), which mixes the hyperedges,
+    and with them G are of users alone and of items alone. The outputs are the sum of E^(0) .. E^(gnn_layer). While
+    training, at every step, each entry of the graph and of H is dropped with probability `edge_drop`. The contrast, NCE
+    as in SPEC section 6, is over the batch's users and positive items:
+        cl = ssl_reg sum_l (C(users; Z^(l), G^(l)) + C(items; Z^(l), G^(l)))
+    HYPER_SCALE is not the paper's, which mixes the hyperedges in one or more layers and has a margin loss for BPR.
     """
 
     def __init__(self, dataset, settings, generator):
@@ -25,6 +33,8 @@ class HCCF(EmbeddingModel):
         self.adj = normalised_graph(self.rows.users, self.rows.items, self.rows.shape, loops=False)
         self.user_hyper, self.item_hyper = (xavier((settings.latdim, settings.hyperedges), generator)
                                             for _ in range(2))
+        self.user_mix, self.item_mix = (xavier((settings.hyperedges, settings.hyperedges), generator)
+                                        for _ in range(2))
 
     def layers(self, edge_drop=0):
         """The outputs, and (Z^(l), G^(l)) of every layer; each a pair of tables of users and items."""
@@ -34,9 +44,9 @@ class HCCF(EmbeddingModel):
                  for table, weight in zip(nodes, (self.user_hyper, self.item_hyper), strict=True)]
         totals, views = nodes, []
         for _ in range(self.settings.gnn_layer):
-            near = graph(*nodes)
-            far = [edges @ (edges.T @ table) for edges, table in zip(hyper, nodes, strict=True)]
-            nodes = [sum(pair) for pair in zip(near, far, strict=True)]
+            near = [activated(table) for table in graph(*nodes)]
+            far = [over_hyperedges(*parts) for parts in zip(hyper, (self.user_mix, self.item_mix), nodes, strict=True)]
+            nodes = [sum(tables) for tables in zip(near, far, nodes, strict=True)]
             totals = [total + table for total, table in zip(totals, nodes, strict=True)]
             views.append((near, far))
         return totals, views
@@ -50,6 +60,12 @@ class HCCF(EmbeddingModel):
         nodes = contrast_nodes(users, positives, settings.cl_sample, self.generator)
         contrast = outputs[0].new_zeros(())
         for near, far in views:
-            pair = {'local': [table.detach() for table in near], 'global': far}
-            contrast = contrast + cross_modal_loss(pair, *nodes, settings.temp, settings.nce_chunk)
+            contrast = contrast + cross_modal_loss({'local': near, 'global': far}, *nodes, settings.temp,
+                                                   settings.nce_chunk)
         return {**self.triple_losses(outputs, users, positives, negatives), 'cl': settings.ssl_reg * contrast}
+
+
+def over_hyperedges(hyper, mix, table):
+    """G^(l) (N, d) of H (N, hyperedges), V and E^(l-1) (N, d)."""
+    edges = hyper.T @ table
+    return activated(hyper @ (activated(mix @ edges) + edges))

@@ -132,6 +132,32 @@ def close(ours, plain):
     torch.testing.assert_close(ours.double(), plain, rtol=1e-4, atol=1e-5)
 
 
+def trainable(model):
+    """Every parameter in float64, by name, to take gradients of."""
+    return {name: table.requires_grad_() for name, table in weights(model).items()}
+
+
+def check_losses(model, w, expected):
+    """Each term of the model's loss, and the gradients of their sum; every parameter has one."""
+    terms = model.losses(USERS, POSITIVES, NEGATIVES)
+    assert terms.keys() == expected.keys()
+    for name, value in expected.items():
+        close(terms[name], value)
+    for each in (terms, expected):
+        sum(each.values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.any(), name
+        close(parameter.grad, w[name].grad)
+
+
+def embeds_of(w):
+    return w['user_embeds'], w['item_embeds']
+
+
+def scores_of(tables):
+    return tables[0] @ tables[1].T
+
+
 def result_of_run(tmp_path, rng, flags):
     """What a whole run on `planted` data reports. Who knows a user's half of the items has 4 of them left to rank, 2 of
     them of the test set."""
