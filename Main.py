@@ -9,6 +9,7 @@ The loop knows these things of a model (see MDMNS in Model.py), so that another 
                                     its `arrays()` are saved as the trained embeddings
     loop_parameters()               the parameters that the loop's Adam trains; none: begin_epoch does all the work
     closed_form                     true where a single epoch is all there is to do
+    needs_features                  true where the data set has to have features
     state_dict()                    all that its later epochs depend on, as tensors, numbers, texts, lists, dictionaries
 """
 import math

@@ -33,10 +33,11 @@ def slot(modality):
 class MDMNS(nn.Module):
     """The recommender with its modal diffusion denoisers.
 
-    What the training loop asks of a model: `begin_epoch`, `losses`, `scores`, `loop_parameters` and `closed_form`.
+    What the training loop asks of a model: `begin_epoch`, `losses`, `scores`, `loop_parameters`, `closed_form` and
+    `needs_features`.
     """
 
-    closed_form = False
+    closed_form, needs_features = False, True
 
     def __init__(self, dataset, settings, generator):
         super().__init__()

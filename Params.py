@@ -81,8 +81,9 @@ def build_parser():
     run.add_argument('--data', default='demo', help='data set: a folder below --data_dir (demo is generated)')
     run.add_argument('--data_dir', default='Datasets', help='folder that holds the data set folders')
     run.add_argument('--modalities', nargs='+', default=None, metavar='NAME',
-                     help='modalities to use, in this order; default: all the data set has')
-    run.add_argument('--model', default='mdmns', help='model to train')
+                     help='modalities to use, in this order; default: all the data set has; baselines without features '
+                          'use none')
+    run.add_argument('--model', default='mdmns', help='mdmns, or a baseline that README lists')
     run.add_argument('--out', default=None, help="the run's folder; default: results/<data>/<model>-seed<seed>")
     run.add_argument('--resume', action='store_true', help='go on with the run in --out where its checkpoint stands')
     run.add_argument('--overwrite', action='store_true', help='replace a run that --out holds')
@@ -101,8 +102,10 @@ def build_parser():
     train.add_argument('--lr', type=number(float, above=0), default=1e-3, help='learning rate of every Adam')
     train.add_argument('--batch', type=number(int, 1), default=1024, help='interactions (or user rows) per step')
     train.add_argument('--tstBat', type=number(int, 1), default=256, help='users per evaluation step')
-    train.add_argument('--reg', type=number(float, 0), default=1e-5, help='weight decay of the id embeddings')
-    train.add_argument('--epoch', type=number(int, 1), default=50, help='number of epochs')
+    train.add_argument('--reg', type=number(float, 0), default=1e-5,
+                       help='weight decay of the id embeddings; what it weighs in a baseline says its file')
+    train.add_argument('--epoch', type=number(int, 1), default=50,
+                       help='number of epochs; pop, itemknn and ease have one')
     train.add_argument('--patience', type=number(int, 1), default=None, metavar='N',
                        help='stop after this many evaluations in a row without a better validation Recall; default: '
                             'never')
@@ -111,14 +114,16 @@ def build_parser():
 
     network = parser.add_argument_group('recommender (SPEC sections 5 and 6)')
     network.add_argument('--latdim', type=number(int, 1), default=64, help='width d of the embeddings')
-    network.add_argument('--gnn_layer', type=number(int, 0), default=1, help='graph layers after the modal ones')
+    network.add_argument('--gnn_layer', type=number(int, 0), default=1,
+                         help='layers of the interaction graph, in mdmns and diffmm after the modal ones')
     network.add_argument('--trans', type=number(int, 0, 2), default=0,
                          help='projection of features: 0 matrix + LeakyReLU, 1 linear layer, 2 linear for text only')
     network.add_argument('--ris_lambda', type=number(float, 0), default=0.5, help='weight of the residual norm(H)')
     network.add_argument('--ris_adj_lambda', type=number(float, 0), default=0.2, help='weight of the modal graphs')
     network.add_argument('--cl_method', type=number(int, 0, 1), default=0,
-                         help='contrastive loss: 0 cross-modal, 1 multi-level')
-    network.add_argument('--ssl_reg', type=number(float, 0), default=1e-2, help='weight of the contrastive loss')
+                         help='contrastive loss: 0 cross-modal, 1 multi-level; diffmm: 1 each view with the output')
+    network.add_argument('--ssl_reg', type=number(float, 0), default=1e-2,
+                         help='weight of the contrastive loss; bm3: of its losses of features')
     network.add_argument('--temp', type=number(float, above=0), default=0.5, help='temperature of the contrast')
     network.add_argument('--noise_levels', nargs='*', action=NumberList, kind=number(float, 0), default=None,
                          metavar='LEVEL', help='noise of the multi-level negatives; default: floor of --steps '
@@ -126,7 +131,8 @@ def build_parser():
 
     diffusion = parser.add_argument_group('diffusion (SPEC section 3)')
     diffusion.add_argument('--guidance', choices=('released', 'none'), default='released',
-                           help='what the denoiser sees: rows fused with the other modalities, or the noised rows')
+                           help='what the denoiser sees: rows fused with the other modalities, or the noised rows '
+                                '(diffmm: always these)')
     diffusion.add_argument('--guide_fused_hidden_dim', type=number(int, 1), default=64, help='width h of the fusion')
     diffusion.add_argument('--dims', nargs='+', action=NumberList, kind=number(int, 1), default=(1000,),
                            metavar='WIDTH', help="hidden widths of the denoisers: 1000, 512 256 or '[1000]'")

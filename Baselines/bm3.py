@@ -26,8 +26,10 @@ class BM3(LightGCN):
         align = sum_m 1 - C(F~_m,i, h._i)
         mask  = sum_m 1 - C(F~_m,i, F._m,i)
         reg   = reg * mean of (||h_u||^2 + ||h_i||^2)/2
-    The loss is rec + ssl_reg (align + mask) + reg; the scores are <h~_u, h~_i>.
+    The loss is rec + ssl_reg (align + mask) + reg, with ssl_reg 1 in the paper; the scores are <h~_u, h~_i>.
     """
+
+    needs_features = True
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)

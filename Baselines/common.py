@@ -17,7 +17,7 @@ class Baseline(nn.Module):
     All that a later step depends on is in `state_dict()`.
     """
 
-    closed_form = False
+    closed_form = needs_features = False
 
     def __init__(self, dataset, settings, generator):
         super().__init__()
@@ -33,7 +33,7 @@ class Baseline(nn.Module):
 
 class EmbeddingModel(Baseline):
     """A model that scores by inner products <user, item> of its outputs, tables (U, n) and (I, n) that it makes of
-    trainable embeddings (U, d) and (I, d), Xavier uniform; trained by BPR."""
+    trainable embeddings (U, d) and (I, d), Xavier uniform; trained by BPR unless it says otherwise."""
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
@@ -48,7 +48,7 @@ class EmbeddingModel(Baseline):
         return self.triple_losses(self.outputs(), users, positives, negatives)
 
     def triple_losses(self, outputs, users, positives, negatives):
-        """The loss that every baseline has, over the batch's triples (u, p, n):
+        """The loss of most models with embeddings, over the batch's triples (u, p, n):
 
             bpr = mean of -log sigmoid(<u, p> - <u, n>) of the outputs (Rendle et al. 2009)
             reg = reg * mean of (||e_u||^2 + ||e_p||^2 + ||e_n||^2)/2 of the embeddings before any propagation

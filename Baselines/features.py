@@ -1,5 +1,6 @@
 """The items' features as the baselines see them: X_m (I, d_m) of every modality m, its rows of unit length, so that
-no modality outweighs another by the units it was measured in."""
+no modality outweighs another by the units it was measured in. That is this code's, not the papers'; DiffMM and MDMNS
+take the features as they are."""
 import torch
 from torch import nn
 

@@ -25,7 +25,8 @@ class HCCF(EmbeddingModel):
     training, at every step, each entry of the graph and of H is dropped with probability `edge_drop`. The contrast, NCE
     as in SPEC section 6, is over the batch's users and positive items:
         cl = ssl_reg sum_l (C(users; Z^(l), G^(l)) + C(items; Z^(l), G^(l)))
-    HYPER_SCALE is not the paper's, which mixes the hyperedges in one or more layers and has a margin loss for BPR.
+    Not the paper's: HYPER_SCALE, a single layer of mixing, BPR in place of a margin loss, means in place of sums, and
+    no decay of W and V.
     """
 
     def __init__(self, dataset, settings, generator):

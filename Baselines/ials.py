@@ -17,7 +17,8 @@ class IALS(Baseline):
         L = sum_(u,i in R) (<w_u, h_i> - 1)^2 + alpha sum_(all u,i) <w_u, h_i>^2
             + reg (sum_u (n_u + alpha I) ||w_u||^2 + sum_i (n_i + alpha U) ||h_i||^2)
 
-    with n_u, n_i the numbers of training interactions. `begin_epoch` returns L, which a sweep never raises.
+    with n_u, n_i the numbers of training interactions (the second paper's exponent nu is 1). Embeddings begin Xavier
+    uniform, not normal as the papers have it. `begin_epoch` returns L, which a sweep never raises.
     """
 
     def __init__(self, dataset, settings, generator):

@@ -11,7 +11,7 @@ class ItemKNN(Baseline):
     """Cosine of the items' columns of R, shrunk: s_ij = n_ij / (sqrt(n_i n_j) + shrink), n_ij the users of both.
 
     Each item i keeps its `neighbours` largest s_ij, j other than i; a user's score of j is the sum of s_ij over the
-    items i of her training row that have kept j.
+    items i of her training row that have kept j. The shrinkage is not the paper's.
     """
 
     closed_form = True

@@ -6,6 +6,7 @@ from torch import nn
 
 from Baselines.features import Projections, feature_tables
 from Baselines.lightgcn import LightGCN
+from Utils.Errors import InputError
 from Utils.Layers import unit_rows
 from Utils.Utils import rows_of
 
@@ -13,16 +14,22 @@ BLOCK = 1024  # rows of similarities held at a time
 
 
 def nearest(table, k):
-    """The k items of largest cosine of every item (I, d), itself among them: (I, k)."""
+    """The k largest cosines of every item (I, d), its own among them, and the items they are with: (I, k) both."""
     table = unit_rows(table)
-    return torch.cat([(some @ table.T).topk(k).indices for some in table.split(BLOCK)])
+    best = [(some @ table.T).topk(k) for some in table.split(BLOCK)]
+    return tuple(torch.cat(parts) for parts in zip(*best, strict=True))
 
 
-def edge_weights(table, neighbours):
+def cosines_with(table, neighbours):
+    """The cosines of every item (I, d) with its neighbours (I, k). Differentiable in the table."""
+    table = unit_rows(table)
+    return torch.einsum('id,ikd->ik', table, rows_of(table, neighbours))
+
+
+def edge_weights(cosines, neighbours):
     """The entries of D^-1/2 S D^-1/2 at the neighbours (I, k), S_ij = max(0, cosine(i, j)) there and 0 elsewhere,
-    D = diagonal of S's row sums. Differentiable in the table (I, d)."""
-    table = unit_rows(table)
-    similarities = torch.einsum('id,ikd->ik', table, rows_of(table, neighbours)).relu()
+    D = diagonal of S's row sums."""
+    similarities = cosines.relu()
     scale = similarities.sum(1, keepdim=True).clamp(min=1e-12).rsqrt()
     return scale * similarities * rows_of(scale, neighbours)[..., 0]
 
@@ -35,22 +42,27 @@ class LATTICE(LightGCN):
         H   = A^item_layers E_i
         out = users of LightGCN, items of LightGCN + norm(H)
     Who is near in F_m is found anew each epoch; the weights of these edges follow F_m, and train it, at every step.
+    (The paper speaks of one graph that follows F_m.)
     """
+
+    needs_features = True
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         tables = feature_tables(dataset, type(self).__name__, generator.device)
         self.projections = Projections(tables, settings.latdim, generator)
         self.modal_weight = nn.Parameter(torch.zeros(len(tables), device=generator.device))
-        k = min(settings.item_links, dataset.n_items)
-        self.raw = [(neighbours, edge_weights(table, neighbours))
-                    for table, neighbours in ((table, nearest(table, k)) for table in tables.values())]
+        if settings.item_links > dataset.n_items:
+            raise InputError(f'--item_links {settings.item_links} is too many for the {dataset.n_items} items of '
+                             f'{dataset.name}: lower it.')
+        found = [nearest(table, settings.item_links) for table in tables.values()]
+        self.raw = [(neighbours, edge_weights(cosines, neighbours)) for cosines, neighbours in found]
         self.register_buffer('neighbours', torch.stack([neighbours for neighbours, _ in self.raw]))  # (M, I, k)
 
     @torch.no_grad()
     def begin_epoch(self, boundary):
         for number, table in enumerate(self.projections().values()):
-            self.neighbours[number] = nearest(table, self.neighbours.shape[2])
+            self.neighbours[number] = nearest(table, self.settings.item_links)[1]
         return {}
 
     def item_graph(self):
@@ -59,7 +71,8 @@ class LATTICE(LightGCN):
         for weight, (raw, raw_values), learned, table in zip(
                 self.modal_weight.softmax(0), self.raw, self.neighbours, self.projections().values(), strict=True):
             columns += [raw, learned]
-            values += [weight * skip * raw_values, weight * (1 - skip) * edge_weights(table, learned)]
+            learned_values = edge_weights(cosines_with(table, learned), learned)
+            values += [weight * skip * raw_values, weight * (1 - skip) * learned_values]
         return torch.cat(columns, 1), torch.cat(values, 1)
 
     def outputs(self):

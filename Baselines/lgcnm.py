@@ -13,6 +13,8 @@ class LightGCNM(LightGCN):
     The propagation mixes no columns, so that the score is the sum of LightGCN's on the ids and on each modality.
     """
 
+    needs_features = True
+
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         tables = feature_tables(dataset, type(self).__name__, generator.device)

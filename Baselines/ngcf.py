@@ -13,7 +13,8 @@ class NGCF(EmbeddingModel):
     (`message_drop`) while training, with L = D^-1/2 A D^-1/2 and matrices W_1, W_2 (d, d) of each layer.
 
     The outputs are E^(0) and all the layers' E^(l), rows of unit length, side by side: n = (1 + gnn_layer) d. The unit
-    length is the authors' program's; the paper's equations do without.
+    length and the dropout of outputs in place of messages are the authors' program's, not the paper's equations'. The
+    paper's node dropout and its decay of W_1, W_2 are left out.
     """
 
     def __init__(self, dataset, settings, generator):

@@ -14,6 +14,7 @@ class SGL(LightGCN):
     Each graph keeps every interaction with probability 1 - edge_drop and is normalised as the whole one. With NCE as in
     SPEC section 6, over the batch's users and positive items against all users and items:
         cl = ssl_reg (C(users; O_1, O_2) + C(items; O_1, O_2))
+    Means over the batch stand in place of the paper's sums.
     """
 
     def __init__(self, dataset, settings, generator):

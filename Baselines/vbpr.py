@@ -19,6 +19,8 @@ class VBPR(EmbeddingModel):
     (the paper's lambda_E = 0).
     """
 
+    needs_features = True
+
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         tables = feature_tables(dataset, type(self).__name__, generator.device)

@@ -11,7 +11,7 @@ from Utils.Errors import InputError
 from Utils.Metrics import DotScores, rank_items
 from Utils.TimeLogger import log
 
-FROM_RUN = ('data', 'data_dir', 'topk', 'tstBat')  # settings that --load takes from the run unless they are given
+FROM_RUN = ('model', 'data', 'data_dir', 'topk', 'tstBat')  # what --load takes from the run unless it is given
 
 
 def run_settings(run):
@@ -21,7 +21,7 @@ def run_settings(run):
         settings = json.loads(path.read_text())['settings']
         taken = {name: settings[name] for name in FROM_RUN}
         if any(type(value) is not kind or (kind is int and value < 1)
-               for value, kind in zip(taken.values(), (str, str, int, int), strict=True)):
+               for value, kind in zip(taken.values(), (str, str, str, int, int), strict=True)):
             raise ValueError
         return taken
     except OSError as error:
@@ -58,7 +58,7 @@ def load_scores(run, device):
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise InputError(f'{path} is not there: the run saved no embeddings, or they were not kept with it. '
-                         'Train again.') from error
+                         'Train again with --recommend.') from error
     except Exception as error:  # zip and numpy each have several kinds of failure for a damaged file
         raise InputError(f'{path} is not a readable file of embeddings ({type(error).__name__}): train '
                          'again.') from error
@@ -91,7 +91,7 @@ def recommend(score, dataset, settings, device):
                 writer.writerow(('user', 'rank', 'item', 'score'))
             for user, rank, item, value in ranked(score, dataset, settings, device):
                 if trec:
-                    file.write(f'{user_ids[user]} Q0 {item_ids[item]} {rank} {value} MDMNS\n')
+                    file.write(f'{user_ids[user]} Q0 {item_ids[item]} {rank} {value} {settings.model}\n')
                 else:
                     writer.writerow((user_ids[user], rank, item_ids[item], value))
         partial.replace(path)

@@ -4,7 +4,8 @@
     python -m Utils.Sweep --grids Baselines/grids.json --model lightgcn --data baby --out results/baby/lightgcn
 
 Each run is a plain run of Main.py, in OUT/<flag>=<value>,<flag>=<value>/seed<S>. The same command again goes on where
-it was left: runs that are finished stay, one that was begun is continued. OUT/sweep.csv has a row per finished run,
+it was left: runs that are finished stay, one that was begun is continued (they are told by their flags, not by the
+code: after a change to a model remove its folder). OUT/sweep.csv has a row per finished run,
 OUT/sweep.json what was chosen: of the points whose seeds are all finished the one with the highest mean validation
 Recall, the test set unseen. With --final_seeds the chosen point's runs with these seeds are in OUT/chosen/seed<S>.
 
@@ -18,20 +19,22 @@ import json
 import random
 import shutil
 import sys
-from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from statistics import mean
 
+from DataHandler import find_folder, load_matrix
+from Datasets.generate import ensure_generated
 from Params import Parser, build_parser, number, parse
 from Utils.Command import run_command
 from Utils.Errors import InputError, suggestion
-from Utils.Runs import Job, describe, make_runs, read_run, told
+from Utils.Runs import Job, describe, make_runs, missing, read_run
 from Utils.Tables import write_csv
 from Utils.TimeLogger import log
 
 OURS = {'seed': 'give --seeds', 'out': 'it is the folder of the whole sweep', 'resume': 'a sweep always goes on',
-        'overwrite': 'remove the folder of the run', 'load': 'a sweep trains', 'recommend': 'load the chosen run later'}
+        'overwrite': 'remove the folder of the run', 'load': 'a sweep trains',
+        'recommend': 'give --keep_embeddings, and --load the chosen run later'}
 
 
 def command_line():
@@ -131,10 +134,13 @@ def name_of(point):
     return ','.join(f'{flag}={"_".join(value.split())}' for flag, value in point.items()) or 'default'
 
 
+def words_of(point):
+    return [word for flag, value in point.items() for word in flag_words(flag, value)]
+
+
 def jobs_of(point, seeds, flags, root):
     """The runs of one point in root/seed<S>. InputError if Main.py would not take their flags."""
-    words = [word for flag, value in point.items() for word in flag_words(flag, value)]
-    jobs = [Job(root / f'seed{seed}', (*flags, *words, '--seed', str(seed))) for seed in seeds]
+    jobs = [Job(root / f'seed{seed}', (*flags, *words_of(point), '--seed', str(seed))) for seed in seeds]
     parse(list(jobs[0].flags))
     return jobs
 
@@ -143,17 +149,22 @@ def check_distinct(points, plans):
     """InputError where two points are the same settings in other words."""
     seen = {}
     for point, jobs in zip(points, plans, strict=True):
-        key = json.dumps(told(asdict(parse(list(jobs[0].flags)))), sort_keys=True)
+        key = json.dumps(jobs[0].settings, sort_keys=True)
         if key in seen:
             raise InputError(f'The points {seen[key]} and {name_of(point)} are the same: leave one of them out.')
         seen[key] = name_of(point)
 
 
+def check_validation(settings):
+    """InputError where the data set has no validation interactions; before anything is trained."""
+    ensure_generated(settings.data_dir, settings.data)
+    if not load_matrix(find_folder(Path(settings.data_dir), settings.data), 'valMat').nnz:
+        raise InputError(f'{settings.data} has no validation interactions: nothing can be selected without looking at '
+                         'the test set.')
+
+
 def row_of(point, run):
     chosen, best = run.result['best_val'], run.result['best_test']
-    if chosen is None:
-        raise InputError(f'{run.dataset} has no validation interactions: nothing can be selected without looking at '
-                         'the test set.')
     return {**point, 'seed': run.seed, 'epochs': run.n_epochs, 'epoch': chosen['epoch'],
             **{f'{split}_{name}': value for split in ('val', 'test') for name, value in chosen[split].items()},
             'best_test_epoch': best['epoch'], **{f'best_test_{name}': best[name] for name in chosen['test']},
@@ -234,7 +245,10 @@ def sweep(argv=None):
     except OSError as error:
         raise InputError(f'{options.out} cannot be made ({error.strerror}): choose another --out.') from error
     log(f'{len(points)} points, {len(options.seeds)} seeds each; results in {options.out}')
-    make_runs([job for jobs in plans for job in jobs], options.keep_embeddings,
+    jobs = [job for same in plans for job in same]
+    if missing(jobs):
+        check_validation(parse(list(jobs[0].flags)))
+    make_runs(jobs, options.keep_embeddings,
               lambda: write_results(points, plans, options.out))
     best = write_results(points, plans, options.out)
     log(f'chosen by validation Recall: {name_of(best["settings"])} (val Recall {best["val_recall"]:.4f}, test Recall '

@@ -12,6 +12,7 @@ run of the sweeps.
 """
 import csv
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -30,10 +31,11 @@ from figures.runs import (
 )
 from figures.style import BLUE, GREY, VERMILION, save
 from Main import MODELS
+from Params import parse
 from Utils import Sweep
 from Utils.Command import run_command
 from Utils.Errors import InputError
-from Utils.Runs import by_settings, find_runs, make_runs, read_json, read_run
+from Utils.Runs import by_settings, find_runs, make_runs, read_json, read_run, told
 from Utils.Tables import FIGURES, spread, write_csv, write_markdown
 
 NAME = 'performance'
@@ -46,7 +48,6 @@ K = 20
 ROUNDING = 0.5e-4  # of a published figure of four decimals
 METRICS = ('recall', 'ndcg', 'precision')
 PROTOCOLS = {'test': 'best on test', 'val': 'selected on validation'}
-NO_FEATURES = ('pop', 'itemknn', 'ease', 'ials', 'mfbpr', 'ngcf', 'lightgcn', 'sgl', 'ncl', 'hccf')
 
 
 def impossible(recall, precision, one_test_item):
@@ -77,24 +78,29 @@ def key(name):
     return ''.join(letter for letter in name.lower() if letter.isalnum())
 
 
-def told(run):
+def run_in_words(run):
     """What was run: modalities, if any are used, and settings; of a sweep's choice what was chosen, of how many points
     (what all of them have in common is in Baselines/grids.json)."""
     settings, model = run.settings, run.settings['model']
     swept = run.folder.parent.parent / 'sweep.json'
     if run.folder.parent.name == 'chosen' and swept.is_file():
-        words = chosen_settings(read_json(swept))
+        words = chosen_settings(run, swept)
     elif MODELS[model].closed_form:
         words = what_was_run(run, ())
     else:
         words = what_was_run(run, ('latdim', 'cl_method') if model == 'mdmns' else ('latdim',))
-    return words if model in NO_FEATURES else f'{"+".join(settings["modalities"])}, {words}'
+    return f'{"+".join(settings["modalities"])}, {words}' if MODELS[model].needs_features else words
 
 
-def chosen_settings(swept):
-    """The chosen point of a sweep.json in words."""
-    point, points = swept['chosen']['settings'], swept['points']
-    return f'{point_of(point)} (of {points})' if point else 'nothing to choose'
+def chosen_settings(run, path):
+    """The chosen point of a sweep.json in words; InputError where the run is not of it."""
+    swept = read_json(path, ('chosen', 'finished'))
+    point = swept['chosen']['settings']
+    wanted = told(asdict(parse(Sweep.words_of(point), combined=False)))
+    if any(run.settings[name] != wanted[name] for name in point):
+        raise InputError(f'{run.folder} is not of the point that {path} names as chosen: the sweep is not finished. '
+                         f'Finish it, or remove {run.folder.parent} and run it again.')
+    return f'{point_of(point)} (of {swept["finished"]})' if point else 'nothing to choose'
 
 
 def point_of(settings):
@@ -120,7 +126,7 @@ def ours(groups, names):
     for group, name in zip(groups, names, strict=True):
         epochs = sorted({run.n_epochs for run in group})
         yield {'data set': group[0].dataset, 'model': group[0].settings['model'], 'label': name,
-               'settings': told(group[0]), 'epochs': '-'.join(map(str, dict.fromkeys((epochs[0], epochs[-1])))),
+               'settings': run_in_words(group[0]), 'epochs': '-'.join(map(str, dict.fromkeys((epochs[0], epochs[-1])))),
                'seeds': len(group),
                **{f'{title} {metric}': spread(run.test(split)[metric] for run in group if run.test(split))
                   for split, title in PROTOCOLS.items() for metric in METRICS}}
@@ -172,7 +178,7 @@ def sweeps(options, flags):
     for dataset in dict.fromkeys(row['dataset'] for row in read_csv('published_table2.csv')):
         folder = Path(options.data_dir) / dataset
         for model in read_json(GRIDS)['models'] if folder.is_dir() and GRIDS.is_file() else ():
-            if model in NO_FEATURES or any(folder.glob('*_feat.npy*')):
+            if not MODELS[model].needs_features or any(folder.glob('*_feat.npy*')):
                 seeds = options.seeds[:1 if MODELS[model].closed_form else None]  # of which nothing else would come
                 yield ['--grids', str(GRIDS), '--model', model, '--data', dataset, '--data_dir', options.data_dir,
                        '--out', str(options.root / dataset / 'baselines' / model),

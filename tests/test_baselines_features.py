@@ -132,9 +132,11 @@ def item_graph(table, k):
 def test_item_graph_against_loops(rng, monkeypatch):
     monkeypatch.setattr(lattice, 'BLOCK', 3)
     table = torch.as_tensor(rng.normal(size=(N_ITEMS, 4))).requires_grad_()
-    neighbours = lattice.nearest(table.detach(), 5)
+    found, neighbours = lattice.nearest(table.detach(), 5)
+    cosines = lattice.cosines_with(table, neighbours)
+    torch.testing.assert_close(cosines.detach(), found)
     ours = torch.zeros(N_ITEMS, N_ITEMS, dtype=torch.float64).scatter(1, neighbours,
-                                                                    lattice.edge_weights(table, neighbours))
+                                                                    lattice.edge_weights(cosines, neighbours))
     expected = item_graph(table, 5)
     torch.testing.assert_close(ours, expected)
     pull = torch.as_tensor(rng.normal(size=(N_ITEMS, N_ITEMS)))
@@ -143,7 +145,8 @@ def test_item_graph_against_loops(rng, monkeypatch):
 
 def test_an_item_without_features_has_no_links():
     table = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 0.1]], requires_grad=True)
-    values = lattice.edge_weights(table, lattice.nearest(table.detach(), 2))
+    neighbours = lattice.nearest(table.detach(), 2)[1]
+    values = lattice.edge_weights(lattice.cosines_with(table, neighbours), neighbours)
     values.sum().backward()
     assert not values[0].any()
     assert values[1:].isfinite().all()
@@ -176,8 +179,15 @@ def test_the_learned_links_follow_the_projection_from_the_next_epoch(rng):
     assert torch.equal(model.neighbours, before)
     model.begin_epoch(None)
     assert torch.equal(model.neighbours[0], before[0])
-    assert torch.equal(model.neighbours[1], lattice.nearest(model.projections()['text'].detach(), 4))
+    assert torch.equal(model.neighbours[1], lattice.nearest(model.projections()['text'].detach(), 4)[1])
     assert not torch.equal(model.neighbours[1], before[1])
+
+
+def test_an_item_has_no_more_links_than_there_are_items(rng):
+    dataset = make_dataset(rng, WIDTHS)
+    assert all_scores(make_model('lattice', dataset, f'--item_links {N_ITEMS}')).isfinite().all()
+    with pytest.raises(InputError, match=f'--item_links {N_ITEMS + 1} is too many for the {N_ITEMS} items of random'):
+        make_model('lattice', dataset, f'--item_links {N_ITEMS + 1}')
 
 
 @pytest.mark.parametrize('method', [0, 1])
@@ -240,7 +250,7 @@ def test_without_features_it_says_so(rng, name):
 
 
 @pytest.mark.parametrize('flags', ['vbpr', 'lgcnm', 'bm3 --ssl_reg 1 --epoch 20', 'lattice', 'diffmm',
-                                   'diffmm --cl_method 1', 'lattice --modalities text --item_links 50'])
+                                   'diffmm --cl_method 1', 'lattice --modalities text --item_links 40'])
 def test_withheld_items_are_found(rng, tmp_path, flags):
     result = result_of_run(tmp_path, rng, flags)
     assert result['best_val']['test']['recall'] > 0.9

@@ -114,8 +114,9 @@ def test_run_makes_the_published_table(made, tmp_path, to, monkeypatch):
     grids = tmp_path / 'grids.json'
     grids.write_text(json.dumps({'models': {'lightgcn': {'gnn_layer': [1, 2]}, 'vbpr': {'reg': [0.1, 1]}}}))
     monkeypatch.setattr(performance, 'GRIDS', grids)
-    (tmp_path / 'data' / 'baby').mkdir(parents=True)
-    (tmp_path / 'data' / 'tiktok').mkdir()
+    for data in ('baby', 'tiktok'):
+        (tmp_path / 'data' / data).mkdir(parents=True)
+        sp.save_npz(tmp_path / 'data' / data / 'valMat.npz', sp.eye(3, format='coo'))
     (tmp_path / 'data' / 'tiktok' / 'image_feat.npy').touch()
     root = tmp_path / 'runs'
     performance.main(['--run', '--seeds', '421', '2', '--root', str(root), '--data_dir', str(tmp_path / 'data'),
@@ -134,6 +135,10 @@ def test_run_makes_the_published_table(made, tmp_path, to, monkeypatch):
         ('baby', 'lightgcn', 'gnn_layer 1', 'yes'), ('baby', 'lightgcn', 'gnn_layer 2', ''),
         ('tiktok', 'lightgcn', 'gnn_layer 1', 'yes'), ('tiktok', 'lightgcn', 'gnn_layer 2', ''),
         ('tiktok', 'vbpr', 'reg 0.1', 'yes'), ('tiktok', 'vbpr', 'reg 1', '')]
+    swept = root / 'tiktok' / 'baselines' / 'vbpr' / 'sweep.json'
+    swept.write_text(swept.read_text().replace('"reg": "0.1"', '"reg": "1.0"'))
+    with pytest.raises(InputError, match=r'is not of the point that .*sweep.json names as chosen'):
+        performance.main(['--root', str(root), '--to', str(to)])
 
 
 def test_table_one_needs_its_data_sets(tmp_path):

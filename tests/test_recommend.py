@@ -38,6 +38,7 @@ def test_another_evaluator_finds_our_metrics(data_dir, tmp_path):
     ours = json.loads((tmp_path / 'run' / 'result.json').read_text())['best_val']['test']
     test = load_dataset(data_dir, 'tiny').test.tocoo()
     qrels = [ir_measures.Qrel(f'u-{user}', f'i-{item}', 1) for user, item in zip(test.row, test.col, strict=True)]
+    assert {line.split()[5] for line in (tmp_path / 'best.trec').read_text().splitlines()} == {'mdmns'}
     run = list(ir_measures.read_trec_run(str(tmp_path / 'best.trec')))
     theirs = ir_measures.calc_aggregate([R @ 5, nDCG @ 5, P @ 5], qrels, run)
     for measure, name in ((R @ 5, 'recall'), (nDCG @ 5, 'ndcg'), (P @ 5, 'precision')):
@@ -99,6 +100,6 @@ def test_mistakes(data_dir, tmp_path, capsys):
     (run / 'embeddings.npz').write_bytes(b'PK\x03\x04 damaged')
     fails('train again', '--load', str(run), '--recommend', target)
     (run / 'embeddings.npz').unlink()
-    fails('Train again', '--load', str(run), '--recommend', target)
+    fails('Train again with --recommend', '--load', str(run), '--recommend', target)
     (run / 'config.json').write_text('{}')
     fails("not a run's config.json", '--load', str(run), '--recommend', target)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from conftest import planted, write_dataset
 
 import Main
@@ -98,6 +99,15 @@ def other_settings(out, rows):
         config['settings'] |= {'temp': 0.9}
         (folder / 'config.json').write_text(json.dumps(config))
     return moved
+
+
+def test_without_validation_interactions_nothing_is_trained(flags, made, tmp_path, capsys):
+    data = tmp_path / 'data' / 'tiny'
+    val = sp.load_npz(data / 'valMat.npz')
+    sp.save_npz(data / 'valMat.npz', sp.coo_matrix(val.shape, dtype=val.dtype))
+    assert Sweep.main(['--grid', 'temp=0.2,0.5', *flags, '--out', str(tmp_path / 'sweep')]) == 2
+    assert 'tiny has no validation interactions: nothing can be selected' in capsys.readouterr().err
+    assert not made
 
 
 def test_the_highest_validation_recall_is_chosen_whatever_the_test_says(tmp_path):
