@@ -78,6 +78,12 @@ class RowScores:
         return {}
 
 
+def require_at_most(flag, value, most, told):
+    """InputError where a flag asks for more than there are; told: of what."""
+    if value > most:
+        raise InputError(f'--{flag} {value} is too many for the {told}: lower it.')
+
+
 def cholesky(matrix, flag):
     """The Cholesky factor of a matrix that the flag keeps away from singular ones."""
     try:

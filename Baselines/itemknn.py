@@ -1,8 +1,7 @@
 """Item neighbourhoods: Deshpande, Karypis, "Item-based top-N recommendation algorithms", ACM TOIS 22(1), 2004."""
 import torch
 
-from Baselines.common import Baseline, RowScores
-from Utils.Errors import InputError
+from Baselines.common import Baseline, RowScores, require_at_most
 
 BLOCK = 1024  # items whose similarities to all are held at a time
 
@@ -18,9 +17,8 @@ class ItemKNN(Baseline):
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
-        if settings.neighbours >= dataset.n_items:
-            raise InputError(f'--neighbours {settings.neighbours} is too many for the {dataset.n_items} items of '
-                             f'{dataset.name}: lower it.')
+        require_at_most('neighbours', settings.neighbours, dataset.n_items - 1,
+                        f'{dataset.n_items} items of {dataset.name}')
         self.train_matrix = dataset.train
         self.similarities = self.neighbours = None  # (I, neighbours), made by begin_epoch
 

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from Baselines.common import require_at_most
 from Baselines.features import Projections, feature_tables
 from Baselines.lightgcn import LightGCN
-from Utils.Errors import InputError
 from Utils.Layers import unit_rows
 from Utils.Utils import rows_of
 
@@ -52,9 +52,8 @@ class LATTICE(LightGCN):
         tables = feature_tables(dataset, type(self).__name__, generator.device)
         self.projections = Projections(tables, settings.latdim, generator)
         self.modal_weight = nn.Parameter(torch.zeros(len(tables), device=generator.device))
-        if settings.item_links > dataset.n_items:
-            raise InputError(f'--item_links {settings.item_links} is too many for the {dataset.n_items} items of '
-                             f'{dataset.name}: lower it.')
+        require_at_most('item_links', settings.item_links, dataset.n_items,
+                        f'{dataset.n_items} items of {dataset.name}')
         found = [nearest(table, settings.item_links) for table in tables.values()]
         self.raw = [(neighbours, edge_weights(cosines, neighbours)) for cosines, neighbours in found]
         self.register_buffer('neighbours', torch.stack([neighbours for neighbours, _ in self.raw]))  # (M, I, k)

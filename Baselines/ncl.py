@@ -3,9 +3,8 @@ WWW 2022, arXiv 2202.06200."""
 import torch
 import torch.nn.functional as F
 
-from Baselines.common import contrast_nodes, mean_of_layers, propagated
+from Baselines.common import contrast_nodes, mean_of_layers, propagated, require_at_most
 from Baselines.lightgcn import LightGCN
-from Utils.Errors import InputError
 from Utils.Layers import unit_rows
 from Utils.NCE import nce
 from Utils.Utils import cross_modal_loss, rows_of
@@ -28,9 +27,8 @@ class NCL(LightGCN):
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
-        if settings.clusters > min(self.rows.shape):
-            raise InputError(f'--clusters {settings.clusters} is too many for the {dataset.n_users} users and '
-                             f'{dataset.n_items} items of {dataset.name}: lower it.')
+        require_at_most('clusters', settings.clusters, min(self.rows.shape),
+                        f'{dataset.n_users} users and {dataset.n_items} items of {dataset.name}')
         for side, table in (('user', self.user_embeds), ('item', self.item_embeds)):
             self.register_buffer(f'{side}_centroids', torch.zeros_like(table[:settings.clusters]))
             self.register_buffer(f'{side}_clusters', torch.zeros_like(table[:, 0], dtype=torch.int64))

@@ -5,9 +5,9 @@
 
 Each run is a plain run of Main.py, in OUT/<flag>=<value>,<flag>=<value>/seed<S>. The same command again goes on where
 it was left: runs that are finished stay, one that was begun is continued (they are told by their flags, not by the
-code: after a change to a model remove its folder). OUT/sweep.csv has a row per finished run,
-OUT/sweep.json what was chosen: of the points whose seeds are all finished the one with the highest mean validation
-Recall, the test set unseen. With --final_seeds the chosen point's runs with these seeds are in OUT/chosen/seed<S>.
+code: after a change to a model remove its folder). OUT/sweep.csv has a row per finished run, OUT/sweep.json what was
+chosen: of the points whose seeds are all finished the one with the highest mean validation Recall, the test set unseen.
+With --final_seeds the chosen point's runs with these seeds are in OUT/chosen/seed<S>.
 
 --grid takes FLAG=VALUE,VALUE,...; the words of a value of several words are joined by `_` (or separated by spaces, in
 quotes): noise_levels=0_0_1_2,0_0.5. The value `none` of such a flag is the flag alone. A file for --grids is
@@ -155,16 +155,22 @@ def check_distinct(points, plans):
         seen[key] = name_of(point)
 
 
+def nothing_to_choose_by(name):
+    return InputError(f'{name} has no validation interactions: nothing can be selected without looking at the test '
+                      'set.')
+
+
 def check_validation(settings):
     """InputError where the data set has no validation interactions; before anything is trained."""
     ensure_generated(settings.data_dir, settings.data)
     if not load_matrix(find_folder(Path(settings.data_dir), settings.data), 'valMat').nnz:
-        raise InputError(f'{settings.data} has no validation interactions: nothing can be selected without looking at '
-                         'the test set.')
+        raise nothing_to_choose_by(settings.data)
 
 
 def row_of(point, run):
     chosen, best = run.result['best_val'], run.result['best_test']
+    if chosen is None:
+        raise nothing_to_choose_by(run.dataset)
     return {**point, 'seed': run.seed, 'epochs': run.n_epochs, 'epoch': chosen['epoch'],
             **{f'{split}_{name}': value for split in ('val', 'test') for name, value in chosen[split].items()},
             'best_test_epoch': best['epoch'], **{f'best_test_{name}': best[name] for name in chosen['test']},
@@ -234,6 +240,8 @@ def plan(argv):
     points = points_of(grid, options.sample, options.sample_seed)
     plans = [jobs_of(point, options.seeds, flags, options.out / name_of(point)) for point in points]
     check_distinct(points, plans)
+    if missing([job for jobs in plans for job in jobs]):
+        check_validation(parse(list(plans[0][0].flags)))
     return options, flags, points, plans
 
 
@@ -245,10 +253,7 @@ def sweep(argv=None):
     except OSError as error:
         raise InputError(f'{options.out} cannot be made ({error.strerror}): choose another --out.') from error
     log(f'{len(points)} points, {len(options.seeds)} seeds each; results in {options.out}')
-    jobs = [job for same in plans for job in same]
-    if missing(jobs):
-        check_validation(parse(list(jobs[0].flags)))
-    make_runs(jobs, options.keep_embeddings,
+    make_runs([job for jobs in plans for job in jobs], options.keep_embeddings,
               lambda: write_results(points, plans, options.out))
     best = write_results(points, plans, options.out)
     log(f'chosen by validation Recall: {name_of(best["settings"])} (val Recall {best["val_recall"]:.4f}, test Recall '

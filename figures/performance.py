@@ -97,7 +97,7 @@ def chosen_settings(run, path):
     swept = read_json(path, ('chosen', 'finished'))
     point = swept['chosen']['settings']
     wanted = told(asdict(parse(Sweep.words_of(point), combined=False)))
-    if any(run.settings[name] != wanted[name] for name in point):
+    if any(run.settings.get(name) != wanted.get(name) for name in point):
         raise InputError(f'{run.folder} is not of the point that {path} names as chosen: the sweep is not finished. '
                          f'Finish it, or remove {run.folder.parent} and run it again.')
     return f'{point_of(point)} (of {swept["finished"]})' if point else 'nothing to choose'

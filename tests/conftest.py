@@ -21,6 +21,7 @@ SEED = int(os.environ.get('TEST_SEED', random.SystemRandom().randrange(2**31)))
 # what the baselines are tested with where it need not be a whole run
 N_USERS, N_ITEMS = 13, 11
 SMALL = '--latdim 6 --dims 10 --batch 16 --item_links 4 --clusters 4 --neighbours 5'
+WIDTHS = {'image': 5, 'text': 3}  # of features
 USERS, POSITIVES, NEGATIVES = torch.tensor([4, 0, 4, 12]), torch.tensor([1, 10, 3, 1]), torch.tensor([2, 2, 10, 5])
 
 

@@ -10,6 +10,7 @@ from conftest import (
     NEGATIVES,
     POSITIVES,
     USERS,
+    WIDTHS,
     all_scores,
     close,
     lightgcn,
@@ -27,7 +28,6 @@ from Utils import Plain
 from Utils.Errors import InputError
 
 MODELS = ('vbpr', 'lgcnm', 'bm3', 'lattice', 'diffmm')
-WIDTHS = {'image': 5, 'text': 3}
 
 
 def unit_features(dataset):

@@ -9,6 +9,7 @@ import torch
 from conftest import (
     N_ITEMS,
     N_USERS,
+    WIDTHS,
     all_scores,
     make_dataset,
     make_model,
@@ -59,9 +60,6 @@ class InTraining:
         if self.optimiser:
             self.optimiser.load_state_dict(optimiser)
         self.model.generator.set_state(generator)
-
-
-WIDTHS = {'image': 5, 'text': 3}
 
 
 @pytest.mark.parametrize('name', BASELINES)

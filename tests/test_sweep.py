@@ -108,6 +108,9 @@ def test_without_validation_interactions_nothing_is_trained(flags, made, tmp_pat
     assert Sweep.main(['--grid', 'temp=0.2,0.5', *flags, '--out', str(tmp_path / 'sweep')]) == 2
     assert 'tiny has no validation interactions: nothing can be selected' in capsys.readouterr().err
     assert not made
+    assert not (tmp_path / 'sweep').exists()
+    with pytest.raises(InputError, match='no validation interactions'):
+        Sweep.plan(['--grid', 'temp=0.2,0.5', *flags, '--out', str(tmp_path / 'sweep')])
 
 
 def test_the_highest_validation_recall_is_chosen_whatever_the_test_says(tmp_path):
