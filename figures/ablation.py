@@ -14,6 +14,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from Experiments.SavedRuns import differences, find_runs
+from Experiments.Tables import spread
 from figures.runs import (
     BASE,
     MULTI_LEVEL,
@@ -29,8 +31,6 @@ from figures.style import COLOURS, GREY, save
 from Params import parse
 from Utils.Command import run_command
 from Utils.Errors import InputError
-from Utils.Runs import differences, find_runs
-from Utils.Tables import spread
 from Utils.Utils import noise_levels
 
 NAME = 'ablation'

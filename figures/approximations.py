@@ -13,12 +13,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from Experiments.SavedRuns import find_runs, read_metrics
+from Experiments.Tables import spread
 from figures.runs import BASE, command_line, jobs_of, none_there, provide, read_command_line, write_tables
 from figures.style import BLUE, COLOURS, MARKERS, save
 from Utils.Command import run_command
 from Utils.Errors import InputError
-from Utils.Runs import find_runs, read_metrics
-from Utils.Tables import spread
 
 NAME = 'approximations'
 ROOT = Path('results/tiktok')

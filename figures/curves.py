@@ -15,6 +15,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from Experiments.SavedRuns import by_settings, find_runs, read_run
+from Experiments.Tables import FIGURES, spread
 from figures.runs import (
     BASE,
     MULTI_LEVEL,
@@ -29,8 +31,6 @@ from figures.runs import (
 from figures.style import BLACK, COLOURS, save
 from Utils.Command import run_command
 from Utils.Errors import InputError
-from Utils.Runs import by_settings, find_runs, read_run
-from Utils.Tables import FIGURES, spread
 
 NAME = 'curves'
 ROOT = Path('results/tiktok')

@@ -14,11 +14,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from DataHandler import SPLITS, load_dataset
 from Datasets.check import split_facts, table_one
+from Experiments.Tables import FIGURES, write_csv, write_markdown
 from figures.style import COLOURS, save
 from Params import Parser
 from Utils.Command import run_command
 from Utils.Errors import InputError
-from Utils.Tables import FIGURES, write_csv, write_markdown
 
 NAME = 'dataset'
 

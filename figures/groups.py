@@ -19,6 +19,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from DataHandler import UserRows, load_dataset
+from Experiments.SavedRuns import by_settings, find_runs, read_run
+from Experiments.Statistics import per_user
+from Experiments.Tables import spread
 from figures.runs import (
     BASE,
     MULTI_LEVEL,
@@ -31,13 +34,10 @@ from figures.runs import (
     write_tables,
 )
 from figures.style import BLACK, COLOURS, MARKERS, save
+from Runs.Recommend import load_scores
 from Utils.Command import run_command
 from Utils.Errors import InputError
 from Utils.Metrics import rank_items
-from Utils.Recommend import load_scores
-from Utils.Runs import by_settings, find_runs, read_run
-from Utils.Statistics import per_user
-from Utils.Tables import spread
 
 NAME = 'groups'
 ROOT = Path('results/tiktok')

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.patches import FancyBboxPatch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from Utils.Tables import FIGURES, write_csv, write_markdown
+from Experiments.Tables import FIGURES, write_csv, write_markdown
 
 SIZE = 10.8, 8.8  # inches; so are all positions, from the lower left corner
 HEIGHT = 0.84  # of a box

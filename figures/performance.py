@@ -18,6 +18,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from Experiments import Sweep
+from Experiments.Jobs import make_runs
+from Experiments.SavedRuns import by_settings, find_runs, read_json, read_run, told
+from Experiments.Tables import FIGURES, spread, write_csv, write_markdown
 from figures.runs import (
     BASE,
     MULTI_LEVEL,
@@ -32,11 +36,8 @@ from figures.runs import (
 from figures.style import BLUE, GREY, VERMILION, save
 from Main import MODELS
 from Params import parse
-from Utils import Sweep
 from Utils.Command import run_command
 from Utils.Errors import InputError
-from Utils.Runs import by_settings, find_runs, make_runs, read_json, read_run, told
-from Utils.Tables import FIGURES, spread, write_csv, write_markdown
 
 NAME = 'performance'
 RESULTS = Path('results')

@@ -3,10 +3,10 @@ import argparse
 import shlex
 from pathlib import Path
 
+from Experiments.Jobs import Job, make_runs
+from Experiments.Tables import FIGURES, write_csv, write_markdown
 from Params import Parser
 from Utils.Errors import InputError
-from Utils.Runs import Job, make_runs
-from Utils.Tables import FIGURES, write_csv, write_markdown
 from Utils.TimeLogger import log
 
 # What our runs on TikTok have in common: the published command with d = 64 in place of 512, and two of its modalities

@@ -13,6 +13,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from Experiments.SavedRuns import by_settings, differences, find_runs
+from Experiments.Tables import spread
 from figures.runs import (
     BASE,
     MULTI_LEVEL,
@@ -27,8 +29,6 @@ from figures.runs import (
 )
 from figures.style import BLUE, GREY, VERMILION, save
 from Utils.Command import run_command
-from Utils.Runs import by_settings, differences, find_runs
-from Utils.Tables import spread
 from Utils.Utils import noise_levels
 
 NAME = 'sensitivity'

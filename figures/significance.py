@@ -18,15 +18,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from Experiments.SavedRuns import find_runs
+from Experiments.Statistics import compare, holm, per_user
+from Experiments.Tables import spread
 from figures.ablation import EPOCHS, ROOT as ABLATION, variants
 from figures.runs import BASE, command_line, jobs_of, none_there, provide, read_command_line, write_tables
 from figures.style import BLUE, GREY, VERMILION, save
 from Main import MODELS
 from Utils.Command import run_command
 from Utils.Errors import InputError
-from Utils.Runs import find_runs
-from Utils.Statistics import compare, holm, per_user
-from Utils.Tables import spread
 
 NAME = 'significance'
 LEVEL = 0.05

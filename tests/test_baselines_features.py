@@ -23,8 +23,8 @@ from conftest import (
 )
 
 from Baselines import BASELINES, lattice
+from Benchmark import Plain
 from Model import slot
-from Utils import Plain
 from Utils.Errors import InputError
 
 MODELS = ('vbpr', 'lgcnm', 'bm3', 'lattice', 'diffmm')

@@ -21,7 +21,7 @@ from conftest import (
 )
 
 from Baselines import common, hccf, ncl
-from Utils import Plain
+from Benchmark import Plain
 
 CONTRASTED = ('sgl', 'ncl', 'hccf')
 BOTH = N_USERS, N_ITEMS

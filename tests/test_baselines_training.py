@@ -20,7 +20,8 @@ from conftest import (
 
 from Baselines import BASELINES
 from DataHandler import NegativeSampler, UserRows
-from Main import main, train_steps
+from Main import main
+from Runs.Training import train_steps
 from Utils.Errors import InputError
 from Utils.Pass import Pass
 

@@ -1,9 +1,9 @@
 """The benchmark at a size that takes a second: both forms of every stage agree."""
 import pytest
 
+from Benchmark.__main__ import epoch_row, relative_difference
+from Benchmark.Stages import STAGES, Problem, Shape, epoch_counts, plain_needs, work
 from Params import parse
-from Utils.Benchmark import epoch_row, relative_difference
-from Utils.BenchmarkStages import STAGES, Problem, Shape, epoch_counts, plain_needs, work
 
 TINY = Shape('tiny', 50, 30, (300, 20, 25), '--latdim 8 --dims 16 --batch 32 --gnn_layer 2 --trans 1 --topk 5')
 

@@ -289,11 +289,12 @@ def test_the_demo_is_written_once_and_whole(tmp_path):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f'the published data are not at {REAL}')
-@pytest.mark.parametrize(('name', 'shape', 'counts'), [
-    ('tiktok', (9308, 6710), (59541, 3051, 6130)), ('baby', (19445, 7050), (118551, 21682, 20559)),
-    ('sports', (35598, 18357), (218409, 40029, 37899))])
-def test_the_published_files(name, shape, counts):
+@pytest.mark.parametrize(('name', 'shape', 'counts', 'widths'), [
+    ('tiktok', (9308, 6710), (59541, 3051, 6130), {'image': 128, 'audio': 128}),
+    ('baby', (19445, 7050), (118551, 21682, 20559), {}),
+    ('sports', (35598, 18357), (218409, 40029, 37899), {'brand': 1175, 'category': 1123})])
+def test_the_published_files(name, shape, counts, widths):
     data = load_dataset(REAL, name)
     assert data.train.shape == shape
     assert (data.train.nnz, data.val.nnz, data.test.nnz) == counts
-    assert data.statistics()['modalities'] == ({'image': 128, 'audio': 128} if name == 'tiktok' else {})
+    assert data.statistics()['modalities'] == widths

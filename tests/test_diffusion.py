@@ -3,8 +3,8 @@ import pytest
 import torch
 from conftest import random_matrix
 
+from Benchmark import Plain
 from DataHandler import UserRows
-from Utils import Plain
 from Utils.Diffusion import Denoiser, GaussianDiffusion, denoising_losses, draw_fusion, fuse
 from Utils.FastSampling import make_sampler
 from Utils.Layers import random_bits

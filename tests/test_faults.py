@@ -16,9 +16,9 @@ from test_resume import CutOff, cut_off_at, left
 
 from Main import main
 from Model import MDMNS
-from Utils.Aside import drop, put_aside, put_back
-from Utils.Checkpoint import load_checkpoint
-from Utils.Results import RunFolder
+from Runs.Aside import drop, put_aside, put_back
+from Runs.Checkpoint import load_checkpoint
+from Runs.Results import RunFolder
 
 TINY = '--latdim 8 --dims 16 --guide_fused_hidden_dim 4 --batch 64 --topk 5 --lr 0.02 --device cpu --epoch 4'
 
@@ -168,7 +168,7 @@ def test_a_damaged_checkpoint(run, rng, tmp_path, monkeypatch, capsys, way):
     """The one before it is taken, and told of; where that is damaged too, the files stay as they are."""
     assert run('alone') == 0
     with monkeypatch.context() as patch:  # cut off before the end, when both are there
-        patch.setattr('Main.Best.summary', lambda _: (_ for _ in ()).throw(MemoryError))
+        patch.setattr('Runs.Results.Best.summary', lambda _: (_ for _ in ()).throw(MemoryError))
         assert run('run') == 2
     newest, previous = tmp_path / 'run' / 'checkpoint.pt', tmp_path / 'run' / 'checkpoint.previous.pt'
     assert load_checkpoint(newest.parent)['epoch'] == 4

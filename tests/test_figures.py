@@ -12,14 +12,14 @@ import torch
 from conftest import planted, write_dataset
 
 from DataHandler import UserRows, load_dataset
+from Experiments import Jobs
+from Experiments.SavedRuns import by_settings, read_run
+from Experiments.Tables import ROOT, spread, write_csv
 from figures import ablation, approximations, curves, dataset, groups, performance, sensitivity, significance
 from figures.runs import labels, what_was_run
 from Params import parse
-from Utils import Runs
 from Utils.Errors import InputError
 from Utils.Metrics import DotScores, evaluate
-from Utils.Runs import by_settings, read_run
-from Utils.Tables import ROOT, spread, write_csv
 
 SCRIPTS = (ablation, approximations, curves, groups, sensitivity, significance)
 
@@ -83,7 +83,7 @@ def made(monkeypatch, rng):
         recall = rng.random()
         save_run(job.folder, shlex.join(job.flags), settings.seed, [recall] * 4, ([0, 1], [recall] * 2), settings.data)
 
-    monkeypatch.setattr(Runs, 'run_job', run_job)
+    monkeypatch.setattr(Jobs, 'run_job', run_job)
     return folders
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from conftest import random_matrix
 
+from Benchmark import Plain
 from DataHandler import UserRows
-from Utils import Plain
 from Utils.Graph import drop_entries, normalised_graph
 
 

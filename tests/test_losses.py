@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from Utils import Plain
+from Benchmark import Plain
 from Utils.Layers import unit_rows
 from Utils.Utils import (
     bpr_loss,

@@ -9,8 +9,9 @@ import torch
 from conftest import planted, write_dataset
 
 from DataHandler import Dataset, NegativeSampler, UserRows
-from Main import MODELS, main, train_steps
+from Main import MODELS, main
 from Params import parse
+from Runs.Training import train_steps
 from Utils.Device import choose_device
 from Utils.Errors import InputError
 from Utils.Metrics import DotScores
@@ -233,7 +234,7 @@ def test_a_run_that_fails_leaves_the_earlier_one(data_dir, tmp_path, monkeypatch
     train(data_dir, tmp_path / 'run')
     before = {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()}
     for error, code in ((MemoryError(), 2), (KeyboardInterrupt(), 130), (OSError(28, 'No space left', 'file'), 2)):
-        monkeypatch.setattr('Main.train_steps', lambda *_, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr('Runs.Training.train_steps', lambda *_, error=error: (_ for _ in ()).throw(error))
         assert main(f'--data tiny --data_dir {data_dir} --out {tmp_path / "run"} --overwrite {TINY}'.split()) == code
         assert {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()} == before
     assert 'Traceback' not in capsys.readouterr().err

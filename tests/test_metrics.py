@@ -8,8 +8,8 @@ import scipy.sparse as sp
 import torch
 from conftest import random_matrix
 
+from Benchmark import Plain
 from DataHandler import UserRows
-from Utils import Plain
 from Utils.Metrics import NAMES, evaluate, list_metrics, rank_items
 
 

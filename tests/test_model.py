@@ -3,10 +3,10 @@ import pytest
 import torch
 from conftest import planted, random_matrix
 
+from Benchmark import Plain
 from DataHandler import Dataset, NegativeSampler
 from Model import MDMNS, slot
 from Params import parse
-from Utils import Plain
 from Utils.Diffusion import draw_fusion
 from Utils.Errors import InputError
 from Utils.Graph import normalised_graph

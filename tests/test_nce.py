@@ -3,7 +3,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from Utils import NCE, Plain
+from Benchmark import Plain
+from Utils import NCE
 from Utils.NCE import nce, unit_self_nce
 
 

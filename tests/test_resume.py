@@ -18,7 +18,7 @@ from conftest import SEED, planted, write_dataset
 
 from Baselines import BASELINES
 from Main import Training, main
-from Utils.Checkpoint import load_checkpoint, random_states, restore_random_states
+from Runs.Checkpoint import load_checkpoint, random_states, restore_random_states
 from Utils.Graph import Graph, drop_entries, normalised_graph
 from Utils.TimeLogger import Stopwatch
 

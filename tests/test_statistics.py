@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
+from Experiments.Statistics import compare, holm, per_user
 from Utils.Errors import InputError
-from Utils.Statistics import compare, holm, per_user
 
 
 def test_a_clear_difference_is_found_and_none_where_there_is_none(rng):

@@ -15,10 +15,11 @@ from conftest import planted, write_dataset
 
 import Main
 from Baselines import BASELINES
+from Experiments import Jobs, Sweep
+from Experiments.Jobs import Job, check_same
+from Experiments.SavedRuns import read_run
 from Params import parse
-from Utils import Runs, Sweep
 from Utils.Errors import InputError
-from Utils.Runs import Job, check_same, read_run
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = '--latdim 4 --dims 8 --guide_fused_hidden_dim 4 --batch 64 --topk 5 --lr 0.02 --device cpu --epoch 2'
@@ -39,7 +40,7 @@ def made(monkeypatch):
         folders.append(job.folder)
         assert Main.main([*job.command()[1:], '--resume']) == 0
 
-    monkeypatch.setattr(Runs, 'run_job', run_job)
+    monkeypatch.setattr(Jobs, 'run_job', run_job)
     return folders
 
 
@@ -154,7 +155,7 @@ def test_refused_before_any_work(command, sentence, made, tmp_path, capsys, monk
     monkeypatch.chdir(tmp_path)
     assert Sweep.main([*command.split(), '--out', 'sweep']) == 2
     error = capsys.readouterr().err
-    assert error.startswith('Utils.Sweep: ')
+    assert error.startswith('Experiments.Sweep: ')
     assert sentence in error
     assert error.count('\n') == 1
     assert not made
@@ -229,7 +230,7 @@ def test_a_signal_ends_a_sweep_cleanly_and_it_goes_on(flags, made, tmp_path, num
     out = tmp_path / 'sweep'
     command = ['--grid', 'temp=0.2', *flags, '--epoch', '60', '--checkpoint_every', '0', '--out', str(out)]
     start = ('import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); '
-             'from Utils.Sweep import main; sys.exit(main(sys.argv[1:]))')
+             'from Experiments.Sweep import main; sys.exit(main(sys.argv[1:]))')
     process = subprocess.Popen([sys.executable, '-c', start, *command], cwd=ROOT, stderr=subprocess.PIPE, text=True,
                                env={**os.environ, 'PYTHONPATH': str(ROOT)}, stdout=subprocess.DEVNULL)
     run = out / 'temp=0.2' / 'seed421'

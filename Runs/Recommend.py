@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from DataHandler import UserRows, load_ids
+from DataHandler import UserRows, load_dataset, load_ids
+from Params import parse
+from Utils.Device import choose_device
 from Utils.Errors import InputError
 from Utils.Metrics import DotScores, rank_items
 from Utils.TimeLogger import log
@@ -112,3 +114,11 @@ def ranked(score, dataset, settings, device):
         for user, items, row in zip(users.tolist(), top.tolist(), values.tolist(), strict=True):
             yield from ((user, rank, item, f'{value:.9g}')
                         for rank, (item, value) in enumerate(zip(items, row, strict=True), 1) if item >= 0)
+
+
+def recommend_from(run_path, argv):
+    """Recommendations from the embeddings of a run; nothing is trained."""
+    settings = parse(argv, run_settings(run_path))
+    dataset = load_dataset(settings.data_dir, settings.data, modalities=())  # no feature is needed
+    device = choose_device(settings.device, settings.gpu)
+    recommend(load_scores(run_path, device), dataset, settings, device)

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from Utils.Aside import drop, put_aside, put_back
-from Utils.Checkpoint import ALL, NEWEST, PREVIOUS, sync_folder
+from Runs.Aside import drop, put_aside, put_back
+from Runs.Checkpoint import ALL, NEWEST, PREVIOUS, sync_folder
 from Utils.Errors import InputError
 from Utils.Metrics import NAMES, UserMetrics
 

@@ -3,7 +3,7 @@ import dataclasses
 import json
 
 from Params import parse
-from Utils.Checkpoint import load_checkpoint
+from Runs.Checkpoint import load_checkpoint
 from Utils.Errors import InputError
 from Utils.TimeLogger import log
 

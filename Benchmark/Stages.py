@@ -1,4 +1,4 @@
-"""What `python -m Utils.Benchmark` measures: each stage of an epoch, plain and ours, and what bounds it."""
+"""What `python -m Benchmark` measures: each stage of an epoch, plain and ours, and what bounds it."""
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +9,10 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 
+from Benchmark import Plain
 from DataHandler import SPLITS, Dataset, NegativeSampler, UserRows, load_matrix
 from Model import MDMNS, slot
 from Params import parse
-from Utils import Plain
 from Utils.Diffusion import denoising_losses, draw_fusion, fuse
 from Utils.FastSampling import make_sampler
 from Utils.Graph import normalised_graph

@@ -1,0 +1,106 @@
+"""A model in training: its epochs, and the state of the run that a checkpoint holds.
+
+What is asked of a model is said in Main.py.
+"""
+import math
+from contextlib import contextmanager
+
+import torch
+
+from DataHandler import NegativeSampler
+from Runs.Checkpoint import random_states, restore_random_states
+from Runs.Results import Best
+from Utils.Errors import InputError, NotFiniteError
+from Utils.Pass import Pass
+
+
+class Training:
+    """A model in training and where it stands: everything that a checkpoint of the run holds."""
+
+    def __init__(self, model_class, settings, dataset, rows):
+        """rows: UserRows of the training interactions, on the device to train on."""
+        torch.manual_seed(settings.seed)
+        self.settings = settings
+        self.generator = torch.Generator(rows.items.device).manual_seed(settings.seed)
+        self.model = model_class(dataset, settings, self.generator)
+        parameters = list(self.model.loop_parameters())
+        self.optimiser = torch.optim.Adam(parameters, settings.lr, fused=True) if parameters else None
+        self.sampler = NegativeSampler(rows) if parameters else None
+        self.best = Best()
+        self.epoch = 0  # the one in progress
+        self.figures = None  # what the model's begin_epoch returned, once it has
+        self.steps = None  # the pass over the interactions, once it has begun
+        # a closed form is solved again sooner than it is read
+        self.epochs, self.checkpoint_every = (1, 0) if self.model.closed_form else (
+            settings.epoch, settings.checkpoint_every)
+
+    def train_epoch(self, boundary):
+        """What is left of the epoch in progress (SPEC section 4); its figures, with the mean of each loss term."""
+        if self.figures is None:
+            self.figures = self.model.begin_epoch(boundary)
+        figures = self.figures
+        if self.optimiser:
+            if self.steps is None:
+                negatives = self.sampler.sample(self.generator)
+                self.steps = Pass(len(self.sampler), self.generator, negatives=negatives)
+            train_steps(self.model, self.optimiser, self.sampler, self.settings.batch, self.steps, boundary)
+            figures = {**self.steps.means(), **figures}
+        self.check(figures)
+        self.epoch, self.figures, self.steps = self.epoch + 1, None, None
+        return figures
+
+    def check(self, figures):
+        """NotFiniteError if one of the figures or parameters is."""
+        for name, value in figures.items():
+            if not math.isfinite(value):
+                raise NotFiniteError(f'{name} became {value}')
+        for name, parameter in self.model.named_parameters():
+            if not parameter.isfinite().all():
+                raise NotFiniteError(f'The parameter {name} is no longer finite')
+
+    def state(self):
+        """What `restore` takes: tensors, numbers, texts, lists and dictionaries. NotFiniteError as `check`."""
+        steps = self.steps and self.steps.state()  # first: it can name the step
+        self.check(self.figures or {})
+        return {'model': self.model.state_dict(), 'optimiser': self.optimiser and self.optimiser.state_dict(),
+                'random': random_states(self.generator), 'best': self.best.state(), 'epoch': self.epoch,
+                'figures': self.figures, 'steps': steps}
+
+    def restore(self, state):
+        self.model.load_state_dict(state['model'])
+        if self.optimiser:
+            self.optimiser.load_state_dict(state['optimiser'])
+        restore_random_states(state['random'], self.generator)
+        self.best.restore(state['best'])
+        self.epoch, self.figures = state['epoch'], state['figures']
+        self.steps = state['steps'] and Pass.from_state(state['steps'], self.generator.device)
+
+
+def train_steps(model, optimiser, sampler, size, steps, boundary):
+    """The steps that are left of one pass over the training interactions, each with its negative."""
+    negatives = steps.companions['negatives']
+    for batch in steps.batches(size, 'training'):
+        terms = model.losses(sampler.users[batch], sampler.positives[batch], negatives[batch])
+        loss = sum(terms.values())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        steps.add(terms)
+        boundary()
+
+
+@contextmanager
+def only_finite(training):
+    """End the run with one sentence where a loss or a parameter is not finite."""
+    try:
+        yield
+    except NotFiniteError as error:
+        raise InputError(f'{error} in epoch {training.epoch}: training stopped, and the run is as the epochs before '
+                         'left it. Lower --lr, or check the features and the loss weights, and start anew.') from error
+
+
+def out_of_patience(settings, best, rows):
+    """Whether the last `patience` evaluations brought no better validation Recall."""
+    chosen = best.by_split['val']
+    return bool(settings.patience and chosen
+                and sum(row['epoch'] > chosen['epoch'] for row in rows) >= settings.patience)
