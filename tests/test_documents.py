@@ -118,10 +118,11 @@ def usage_of(script):
 
 
 def commands_of(lines):
-    """(line, words) of every `python ...` and `make ...`."""
+    """(line, words) of every `python ...` and `make ...`, also behind `srun` or `NAME=value`, or one of several."""
     for number, text in lines:
-        if found := re.match(r'\s*(?:\$ )?(?:\w+=\S+ +|srun +)*((?:python|make) .*)', text):
-            yield number, [word.strip('[]') for word in shlex.split(found[1], comments=True)]
+        for part in re.split(r' (?:&&|\|\||[&|;>])(?= |$)', re.sub(r'(^|\s)# .*', '', text)):
+            if found := re.match(r'\s*(?:\$ )?(?:\w+=\S+ +|srun +)*((?:python|make) .*)', part):
+                yield number, [word.strip('[]') for word in shlex.split(found[1])]
 
 
 COMMANDS = [pytest.param(words, id=f'{name_of(path)}:{number}: {" ".join(words)[:60]}')
@@ -151,15 +152,20 @@ def parser_of(module):
     raise AssertionError(f'{module} reads no command line')
 
 
+def found_module(name):
+    """The specification of a module, of a package that of what `python -m` runs; None where there is none."""
+    with suppress(ImportError):
+        spec = find_spec(name)
+        return find_spec(f'{name}.__main__') if spec and spec.submodule_search_locations else spec
+    return None
+
+
 def module_of(words):
     """(module that a command runs, its arguments); None for a module that is not ours."""
     if words[1] == '-m':
-        module, arguments = words[2], words[3:]
-        spec = find_spec(module)
-        assert spec, f'There is no module {module}'
-        if not spec.origin or ROOT not in Path(spec.origin).parents or '.venv' in spec.origin:
-            return None, arguments
-        return f'{module}.__main__' if spec.submodule_search_locations else module, arguments
+        spec = found_module(words[2])
+        assert spec, f'There is no module {words[2]}'
+        return spec.name if Path(spec.origin) in FILES else None, words[3:]
     assert ROOT / words[1] in FILES, f'There is no file {words[1]}'
     return words[1].removesuffix('.py').replace('/', '.'), words[2:]
 
@@ -209,7 +215,7 @@ def test_every_file_that_is_named_exists(path):
         if (named not in names if not inside else
                 folder in OURS and not {ROOT / named, path.parent / named} & {*FILES}):
             missing.append(named)
-    missing += [module for module in NAMED_MODULE.findall(path.read_text()) if find_spec(module) is None]
+    missing += [module for module in NAMED_MODULE.findall(path.read_text()) if found_module(module) is None]
     assert not missing, ', '.join(missing)
 
 
