@@ -208,16 +208,20 @@ def test_the_commands_are_found():
 
 # Names
 
+def is_a_file(named, folder):
+    """`Utils/NCE.py` in a folder with code, from the top or from the folder of the text; `NCE.py` in any. What is
+    elsewhere, such as in a run's folder, is left alone."""
+    if '/' not in named:
+        return named in {path.name for path in FILES}
+    return named.partition('/')[0] not in OURS or not {*FILES}.isdisjoint({ROOT / named, folder / named})
+
+
 @pytest.mark.parametrize('path', TEXTS, ids=name_of)
 def test_every_file_that_is_named_exists(path):
-    """`Utils/NCE.py` in a folder with code, from the top or from beside the text; `NCE.py` in any."""
-    names, missing = {each.name for each in FILES}, []
-    for named in NAMED_FILE.findall(path.read_text()):
-        folder, inside, _ = named.partition('/')
-        if Path(named).stem != 'NAME' and (named not in names if not inside else
-                folder in OURS and not {ROOT / named, path.parent / named} & {*FILES}):
-            missing.append(named)
-    missing += [module for module in NAMED_MODULE.findall(path.read_text()) if found_module(module) is None]
+    text = path.read_text()
+    missing = [named for named in NAMED_FILE.findall(text)
+               if Path(named).stem != 'NAME' and not is_a_file(named, path.parent)]
+    missing += [module for module in NAMED_MODULE.findall(text) if found_module(module) is None]
     assert not missing, ', '.join(missing)
 
 
