@@ -19,10 +19,10 @@ from Baselines import MODELS
 from Baselines.popularity import popularity_scores
 from DataHandler import UserRows, load_dataset
 from Datasets.generate import ensure_generated
-from Params import parse
 from Runs.Checkpoint import ALL, PREVIOUS, remove_checkpoints, save_checkpoint
 from Runs.Flags import flags_read
 from Runs.Recommend import check_target, ids_for, load_scores, recommend, recommend_from
+from Runs.Recorded import compare_with, read_line
 from Runs.Report import describe, log_header, log_protocols
 from Runs.Results import RunFolder, run_config
 from Runs.Resume import go_on_with, take_up
@@ -60,6 +60,8 @@ def run(settings, out, state=None):
     watch = Stopwatch()
     dataset, device = prepare(settings)
     config = run_config(settings, dataset, device)
+    if settings.like is not None:
+        compare_with(settings.like, settings, config)
     rows, seconds_before = [], 0
     if state:
         config, rows, seconds_before = go_on_with(state['config'], config), state['rows'], state['seconds']
@@ -143,14 +145,14 @@ def train(training, out, evaluated, save, boundary):
 
 
 def start(argv):
-    settings = parse(argv, combined=False)  # of a run that is resumed, what it has counts, too
+    settings, like = read_line(argv, MODELS, combined=False)  # of a run that is resumed, what it has counts, too
     if settings.recommend is not None:
         check_target(settings.recommend)
     if settings.load is not None:
         recommend_from(settings.load, argv)
         return
     with RunFolder(settings.out or f'results/{settings.data}/{settings.model}-seed{settings.seed}') as out:
-        work = take_up(out, argv)
+        work = take_up(out, argv, MODELS, like)
         if work is not None:
             run(work[0], out, work[1])
         elif settings.recommend is not None:

@@ -18,7 +18,7 @@ from Runs.Checkpoint import ALL, NEWEST, PREVIOUS, sync_folder
 from Utils.Errors import InputError
 from Utils.Metrics import NAMES, UserMetrics
 
-NOT_TOLD = ('resume', 'overwrite')  # settings that are no part of what a run computes
+NOT_TOLD = ('resume', 'overwrite', 'like')  # settings that are no part of what a run computes
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -199,10 +199,12 @@ class RunFolder:
 
 
 def run_config(settings, dataset, device):
-    """What is needed to run this again: settings, statistics and checksum of the data, versions, device, revision."""
+    """What is needed to run this again: settings, command line, statistics and checksum of the data, versions, device,
+    revision."""
     told = {name: value for name, value in asdict(settings).items() if name not in NOT_TOLD}
-    return {'settings': told, 'seed': settings.seed, 'dataset': dataset.statistics(), 'data_sha256': dataset.sha256(),
-            'device': str(device), 'threads': torch.get_num_threads(), 'git': git_revision(),
+    return {'settings': told, 'command': f'python Main.py {settings.line}'.rstrip(), 'seed': settings.seed,
+            'dataset': dataset.statistics(), 'data_sha256': dataset.sha256(), 'device': str(device),
+            'threads': torch.get_num_threads(), 'git': git_revision(),
             'versions': {'python': platform.python_version(),
                          **{name: version(name) for name in ('torch', 'numpy', 'scipy')}}}
 

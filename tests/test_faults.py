@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import tempfile
+import zipfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -148,8 +149,10 @@ def damaged(path, rng, way, tmp_path):
     content = bytearray(path.read_bytes())
     if way == 'truncated':
         del content[rng.integers(len(content)):]
-    elif way == 'a flipped bit':  # in the middle of the largest tensors
-        content[len(content) // 2] ^= 1 << rng.integers(8)
+    elif way == 'a flipped bit':  # in the middle of the largest tensor
+        with zipfile.ZipFile(path) as archive:
+            tensor = archive.read(max(archive.infolist(), key=lambda entry: entry.file_size))
+        content[content.index(tensor) + len(tensor) // 2] ^= 1 << rng.integers(8)
     elif way == 'another pickle':
         content = pickle.dumps(Opens(tmp_path / 'opened'))
     elif way == 'code':

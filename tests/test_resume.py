@@ -49,7 +49,7 @@ def left(folder):
     result = json.loads((folder / 'result.json').read_text())
     config = json.loads((folder / 'config.json').read_text())
     assert result.pop('config') == config
-    del result['seconds'], config['settings']['out']
+    del result['seconds'], config['settings']['out'], config['command']
     arrays = {}
     for name in ('per_user.npz', 'embeddings.npz'):
         if (folder / name).exists():
