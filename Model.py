@@ -1,7 +1,7 @@
-"""MDMNS (SPEC.md sections 3 to 6): the training of its denoisers, the graph network and its losses.
+"""MDMNS (docs/SPEC.md sections 3 to 6): the training of its denoisers, the graph network and its losses.
 
 Shapes: U users, I items, B rows in a batch, d = latdim, d_m a modality's width.
-Section numbers are those of SPEC.md.
+Section numbers are those of docs/SPEC.md.
 """
 import torch
 from torch import nn
