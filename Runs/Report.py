@@ -31,7 +31,7 @@ def lines_on_settings(settings, model_class):
         told = ', '.join(f'{name} {getattr(settings, name)}' for name in sorted(settings.own))
         yield f"{settings.model}'s own defaults, from {OWN.parent.name}/{OWN.name}: {told}"
     if unread := settings.given - flags_read(model_class):
-        yield f'{settings.model} does not read {flags_in_words(unread)}: changes nothing'
+        yield f'given, but not read by {settings.model}, so that nothing changes: {flags_in_words(unread)}'
 
 
 def log_protocols(summary, popularity, k):
