@@ -29,7 +29,7 @@ def build_parser():
     run.add_argument('--modalities', nargs='*', default=None, metavar='NAME',
                      help='modalities to use, in this order, or the flag alone for none; baselines without features '
                           'use none; default: all the data set has')
-    run.add_argument('--model', type=str, default='mdmns', help='mdmns, or a baseline that README lists')
+    run.add_argument('--model', type=str, default='mdmns', help='mdmns, or one that docs/USAGE.md lists')
     run.add_argument('--like', default=None, metavar='RUN',
                      help='take the settings of this run folder; flags that are given come before them')
     run.add_argument('--out', default=None, help="the run's folder; default: results/<data>/<model>-seed<seed>")
