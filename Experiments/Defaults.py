@@ -39,7 +39,7 @@ def command_line():
 
 
 def points_of(path, flags):
-    """The points of a sweep.csv, as the values of the flags in their runs -> mean validation Recall over their seeds."""
+    """The points of a sweep.csv, as the values of the flags in their runs -> mean validation Recall of their seeds."""
     recalls = {}
     with open(path, newline='') as file:
         for row in csv.DictReader(file):

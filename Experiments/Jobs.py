@@ -43,7 +43,8 @@ def check_same(job):
     other = [f'--{name} {found.get(name)} in place of {value}' for name, value in wanted.items()
              if found.get(name) != value]
     if other:
-        raise InputError(f'{job.folder} holds a run with {", ".join(other)}: move it away, or choose another folder.')
+        raise InputError(f'{job.folder} holds a run with {", ".join(other)}: move it away, or choose another '
+                         'folder (--out of a sweep, --root of a figure).')
 
 
 def missing(jobs):

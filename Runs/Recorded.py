@@ -30,17 +30,18 @@ def read_config(folder, advice):
 
 
 @cache
-def parser():
-    return build_parser()
+def parser_of(build):
+    return build()
 
 
 def recorded_settings(config):
     """The settings of a run by name, but those of a command. InputError where one cannot be, or is of another version
     of the program."""
     settings = {name: value for name, value in {**EARLIER, **config['settings']}.items() if name not in OF_THE_CALL}
-    if lacking := sorted(parser().flags().keys() - settings.keys() - set(PLACE)):
+    parser = parser_of(build_parser)  # once for the runs of a whole table
+    if lacking := sorted(parser.flags().keys() - settings.keys() - set(PLACE)):
         raise InputError(f'The config.json of the run does not say --{lacking[0]}: it is damaged.')
-    return parser().checked(settings, "The run's config.json")
+    return parser.checked(settings, "The run's config.json")
 
 
 def settings_that_count(settings, models):

@@ -167,6 +167,9 @@ class RunFolder:
 
     def add_metrics(self, row):
         """Append one evaluated epoch to metrics.csv; the first row's keys are the columns."""
+        if self.rows and row.keys() != self.rows[0].keys():
+            raise InputError(f'An epoch has {", ".join(row)}, but metrics.csv the columns {", ".join(self.rows[0])}: a '
+                             'model has to name the same loss terms and figures in every epoch.')
         self.rows.append(row)
         with self._writing('metrics.csv') as path, open(path, 'a', newline='') as file:
             writer = csv.DictWriter(file, list(self.rows[0]))

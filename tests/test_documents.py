@@ -37,7 +37,7 @@ def files_of_the_repository():
     except (OSError, subprocess.CalledProcessError):
         listed = [str(path.relative_to(ROOT)) for path in ROOT.rglob('*')]
         listed = [path for path in listed if not any(part.startswith('.') for part in Path(path).parts)]
-    return [ROOT / path for path in listed if (ROOT / path).is_file()]
+    return [ROOT / path for path in dict.fromkeys(listed) if (ROOT / path).is_file()]
 
 
 FILES = files_of_the_repository()

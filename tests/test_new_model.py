@@ -70,7 +70,6 @@ def test_its_scores_can_be_read_from_the_run(tmp_path, name):
 def test_runs_saved_before_its_flag_can_be_read(monkeypatch):
     """Once EARLIER has the flag, and not before."""
     config = json.loads((ROOT / 'results/tiktok/baselines/lightgcn/chosen/seed421/config.json').read_text())
-    monkeypatch.setattr(Recorded, 'parser', Params.build_parser)
     with pytest.raises(InputError, match='does not say --margin'):
         Recorded.recorded_settings(config)
     monkeypatch.setitem(Recorded.EARLIER, 'margin', Params.build_parser().get_default('margin'))
