@@ -215,7 +215,7 @@ def test_other_data_are_refused(command, tmp_path, rng, capsys):
 
 
 def test_patience_ends_a_run_and_its_resumption(command, tmp_path, capsys):
-    flags = '--epoch 60 --patience 2 --model mfbpr --lr 0.05'
+    flags = '--epoch 60 --patience 2 --model mfbpr --lr 0.05 --tstEpoch 1'
     assert main(command('run', flags)) == 0
     rows = left(tmp_path / 'run')[0]
     best = json.loads((tmp_path / 'run' / 'result.json').read_text())['best_val']['epoch']
