@@ -15,8 +15,8 @@ from DataHandler import UserRows, load_dataset
 from Experiments import Jobs
 from Experiments.SavedRuns import by_settings, read_run
 from Experiments.Tables import ROOT, spread, write_csv
+from Experiments.Words import labels, what_was_run
 from figures import ablation, approximations, curves, dataset, groups, performance, sensitivity, significance
-from figures.runs import labels, what_was_run
 from Params import parse
 from Utils.Errors import InputError
 from Utils.Metrics import DotScores, evaluate
@@ -247,14 +247,14 @@ def test_what_tells_groups_of_runs_apart(tmp_path):
     assert what_was_run(found[0][0]) == 'latdim 8'
 
 
-def test_published_cells_that_cannot_be():
+def test_published_cells_that_are_impossible():
     impossible = performance.impossible
     assert impossible(0.0380, 0.0018, one_test_item=False), 'below recall / 20'
     assert not impossible(0.1193, 0.0060, one_test_item=True)
     assert impossible(0.0658, 0.0034, one_test_item=True), 'one hit at most: precision is recall / 20'
     assert not impossible(0.0658, 0.0034, one_test_item=False)
     assert not impossible(0.0010, 0.00005, one_test_item=True)
-    marked = [(row['data set'], row['model']) for row in performance.published() if row['cannot be']]
+    marked = [(row['data set'], row['model']) for row in performance.published() if row['impossible']]
     assert marked == [('tiktok', model) for model in ('NCL', 'HCCF', 'VBPR', 'GRCN', 'CLCRec', 'MMGCL')]
 
 
@@ -271,7 +271,7 @@ def test_our_runs_stand_beside_the_published_figures_of_the_same_model(tmp_path,
     ran = {(row['data set'], row['model'], row['settings']): row for row in rows if row['seeds']}
     assert list(ran) == [('tiktok', 'LightGCN', 'latdim 8'), ('tiktok', 'MDMNS', 'image+audio, latdim 64, cl_method 1'),
                          ('tiktok', 'MDMNS', 'image+audio, latdim 64, cl_method 0'), ('tiktok', 'EASE', ''),
-                         ('baby', 'MF-BPR', 'latdim 64'), ('demo', 'MFBPR', 'latdim 64')]
+                         ('baby', 'MF-BPR', 'latdim 64'), ('demo', 'MF-BPR', 'latdim 64')]
     lightgcn, first, second, *_ = ran.values()
     assert (lightgcn['published recall'], lightgcn['epochs'], lightgcn['seeds']) == ('0.0653', '3', '2')
     assert float(lightgcn['selected on validation recall']) == pytest.approx(0.3)
@@ -291,7 +291,7 @@ def test_performance_without_runs_shows_the_published_figures_alone(tmp_path, to
     rows = rows_of(to / 'performance.csv')
     assert len(rows) == 57
     assert set(rows[0]) == {'data set', 'model', 'published recall', 'published ndcg', 'published precision',
-                            'cannot be'}
+                            'impossible'}
 
 
 def test_significance(tmp_path, to, rng):
