@@ -213,7 +213,7 @@ def short_name(row):
 
 
 def summary(rows):
-    """The short table of the README: some models and, of each data set, our best; per data set the published Recall@20 and
+    """The README's short table: some models and, of each data set, our best; per data set the published Recall@20 and
     ours, that of the row beside the published figure."""
     first = {}
     for row in rows:
