@@ -20,8 +20,8 @@ def add_place(parser, name):
 
 
 def settle_place(parser, options, name, published=FIGURES):
-    """options.to: the folder to write into, with --publish the published one. InputError where that would hold something
-    else than what comes of the published runs, or where nothing can be written."""
+    """options.to: the folder to write into, with --publish the published one. InputError where other runs would be
+    published, or where nothing can be written."""
     others = [flag for flag in NOT_PUBLISHED if getattr(options, flag, None) not in (None, parser.get_default(flag))]
     if options.publish and others:
         raise InputError(f'--publish renews what is committed, from the published runs; --{others[0]} asks for '
