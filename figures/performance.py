@@ -219,8 +219,9 @@ def summary(rows):
     for row in rows:
         first.setdefault((row['data set'], row['model']), row)
     titles = {row['folder']: row['dataset'].removeprefix('Amazon-') for row in read_csv('published_table1.csv')}
-    best = {max((chosen_recall(row), model) for (dataset, model), row in first.items() if dataset == folder)[1]
+    best = {max((chosen_recall(row), model) for (dataset, model), row in first.items() if dataset == folder)
             for folder in titles}
+    best = {model for recall, model in best if recall}
     models = [model for model in dict.fromkeys(row['model'] for row in rows) if key(model) in SHOWN or model in best]
     return [{'model': model, **{f'{title}: {name}': cell for folder, title in titles.items()
                                 for name, cell in two_cells(first.get((folder, model), {})).items()}}

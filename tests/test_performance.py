@@ -4,8 +4,11 @@ import json
 import pytest
 import scipy.sparse as sp
 from saved_runs import rows_of, save_run
+from test_params import PUBLISHED_COMMANDS
 
+from Experiments.Tables import FIGURES
 from figures import dataset, performance
+from Params import parse
 from Utils.Errors import InputError
 
 
@@ -94,3 +97,25 @@ def test_performance_without_runs_shows_the_published_figures_alone(tmp_path, to
     assert len(rows) == 57
     assert set(rows[0]) == {'data set', 'model', 'published recall', 'published ndcg', 'published precision',
                             'impossible'}
+
+
+def test_the_width_that_was_published_is_that_of_the_published_commands():
+    widths = {row['folder']: int(row['mdmns_latdim']) for row in rows_of(FIGURES / 'published_table1.csv')}
+    commands = [parse(words.split()) for words in PUBLISHED_COMMANDS]
+    assert widths == {settings.data: settings.latdim for settings in commands}
+
+
+def test_the_short_table(tmp_path, to):
+    """The row beside the published figure, MDMNS first, and our best of a data set whatever it is."""
+    runs = [save_run(tmp_path / 'a', '--model mdmns --cl_method 1', 1, [0.1, 0.2]),
+            save_run(tmp_path / 'b', '--model mdmns --cl_method 0', 1, [0.3, 0.9]),
+            save_run(tmp_path / 'c', '--model ngcf', 1, [0.5, 0.2]),
+            save_run(tmp_path / 'd', '--model ncl', 1, [0.4, 0.2]),
+            save_run(tmp_path / 'e', '--model ease', 1, [0.2, 0.2])]
+    performance.main(['--runs', *map(str, runs), '--to', str(to)])
+    lines = (to / 'summary.md').read_text().splitlines()
+    assert lines[2].startswith('| MDMNS | 0.1193 | 0.1000 (1) | 0.1009 |  | 0.1093 |')
+    shown = [line.split(' | ')[0].strip('| ') for line in lines[2:]]
+    assert shown == ['MDMNS', 'NGCF', 'LightGCN', 'SGL', 'LATTICE', 'BM3', 'DiffMM', 'EASE']
+    assert '| NGCF | 0.0604 | 0.5000 (1) |' in (to / 'summary.md').read_text()
+    assert '| NCL | 0.0658 / 0.0269 / 0.0034 ! |' in (to / 'performance.md').read_text().replace('| tiktok ', '')
