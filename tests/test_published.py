@@ -99,15 +99,3 @@ def prose_of(page):
 def test_figures_in_the_prose_are_cells_of_a_table(page):
     cells = set(re.findall(r'0\.\d{4}\b', '\n'.join(path.read_text() for path in FIGURES.glob('*.md'))))
     assert set(re.findall(r'0\.\d{4}\b', prose_of(page))) <= cells
-
-
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
-    headings = {re.sub(r'[^\w\- ]', '', line.lstrip('# ').lower()).replace(' ', '-')
-                for line in page.read_text().splitlines() if line.startswith('#')}
-    for target in re.findall(r'\]\(([^)]+)\)', page.read_text()):
-        path, _, heading = target.partition('#')
-        if not path:
-            assert heading in headings, target
-        elif '://' not in target:
-            assert (page.parent / path).exists(), target
