@@ -41,7 +41,8 @@ def recorded_settings(config):
     parser = parser_of(build_parser)  # once for the runs of a whole table
     if lacking := sorted(parser.flags().keys() - settings.keys() - set(PLACE)):
         raise InputError(f'The config.json of the run does not say --{lacking[0]}: it is damaged.')
-    return parser.checked(settings, "The run's config.json")
+    settings = parser.checked(settings, "The run's config.json")
+    return {name: settings[name] for name in parser.flags() if name in settings}  # in the order of the flags
 
 
 def settings_that_count(settings, models):

@@ -213,8 +213,8 @@ def run_config(settings, dataset, device):
 
 
 def git_revision():
-    """The revision of the code, `-dirty` after it where tracked files differ, other than results and figures, which no
-    run depends on; None where it is no git checkout."""
+    """The revision of the code, `-dirty` after it where tracked files differ, other than results, figures and pages,
+    which no run depends on; None where it is no git checkout."""
     def git(*words):
         done = subprocess.run(['git', *words], cwd=REPOSITORY, capture_output=True, text=True, check=True)
         return done.stdout.strip()
@@ -222,7 +222,7 @@ def git_revision():
     if not (REPOSITORY / '.git').exists():
         return None
     try:
-        changed = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!results', ':!figures')
+        changed = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!results', ':!figures', ':!*.md')
         return git('rev-parse', 'HEAD') + ('-dirty' if changed else '')
     except (OSError, subprocess.CalledProcessError):
         return None
