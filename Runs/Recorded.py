@@ -37,11 +37,12 @@ def parser_of(build):
 def recorded_settings(config):
     """The settings of a run by name, but those of a command. InputError where one cannot be, or is of another version
     of the program."""
-    settings = {name: value for name, value in {**EARLIER, **config['settings']}.items() if name not in OF_THE_CALL}
     parser = parser_of(build_parser)  # once for the runs of a whole table
+    settings = {name: value for name, value in {**EARLIER, **config['settings']}.items() if name not in OF_THE_CALL}
     if lacking := sorted(parser.flags().keys() - settings.keys() - set(PLACE)):
         raise InputError(f'The config.json of the run does not say --{lacking[0]}: it is damaged.')
-    return parser.checked(settings, "The run's config.json")
+    settings = parser.checked(settings, "The run's config.json")
+    return {name: settings[name] for name in parser.flags() if name in settings}  # in the order of Params.py
 
 
 def settings_that_count(settings, models):

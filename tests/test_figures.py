@@ -286,6 +286,12 @@ def test_our_runs_stand_beside_the_published_figures_of_the_same_model(tmp_path,
     assert '| sports | MDMNS | 0.1093 / 0.0496 / 0.0058 |  |  |  |  |  |' in page
 
 
+def test_the_committed_runs_give_the_committed_table(to):
+    performance.main(['--to', str(to)])
+    for name in ('performance.csv', 'grids.csv'):
+        assert (to / name).read_text() == (Path(__file__).resolve().parent.parent / 'figures' / name).read_text()
+
+
 def test_performance_without_runs_shows_the_published_figures_alone(tmp_path, to):
     performance.main(['--root', str(tmp_path / 'nothing'), '--to', str(to)])
     rows = rows_of(to / 'performance.csv')

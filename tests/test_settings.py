@@ -151,6 +151,16 @@ def test_the_file_of_defaults_is_what_the_sweeps_say(tmp_path):
     assert path.read_text() == Params.OWN.read_text(), 'python -m Experiments.Defaults writes it anew'
 
 
+def test_a_model_without_a_sweep_begins_with_the_first_values_of_its_grid(tmp_path):
+    grids, path = tmp_path / 'grids.json', tmp_path / 'defaults.json'
+    grids.write_text(json.dumps({'common': {'lr': 0.5, 'cl_sample': 3, 'epoch': 7}, 'models': {
+        'lightgcn': {'reg': [0.25, 0.5]}, 'mdmns': {'reg': [0.1, 0.2]}, 'pop': {}, 'ncl': {'temp': [1]}}}))
+    path.write_text('{"models": {"ncl": {"temp": 9}}}')
+    assert write_defaults(['--root', str(tmp_path), '--grids', str(grids), '--to', str(path)]) == 0
+    assert json.loads(path.read_text()) == {'models': {'lightgcn': {'epoch': 7, 'lr': 0.5, 'reg': 0.25},
+                                                       'ncl': {'temp': 9}}, 'data': {}}
+
+
 def test_the_log_names_own_defaults_and_flags_that_are_not_read(rng, tmp_path, own, capsys):
     write_dataset(tmp_path / 'data' / 'tiny', *planted(rng))
     line = (f'--data tiny --data_dir {tmp_path / "data"} --out {tmp_path / "run"} --model lightgcn --epoch 1 --topk 5 '
@@ -194,6 +204,7 @@ def test_a_run_older_than_a_flag_keeps_what_it_did(declared):
     settings = {name: value for name, value in asdict(parse(['--model', 'sgl'])).items() if name != 'cl_sample'}
     declared(cl_sample=512, edge_drop=0.7)
     then = recorded_settings({'settings': settings})
+    assert list(then) == [name for name in build_parser().flags() if name not in OF_THE_CALL], 'as tables have them'
     assert then['cl_sample'] is None
     assert then['edge_drop'] == 0.1
     with pytest.raises(InputError, match='does not say --temp'):
