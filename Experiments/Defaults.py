@@ -6,7 +6,8 @@ A model's own defaults are the values of the flags that its grid names, at one p
 validation Recall, as a share of the best point's, is highest over the data sets that were swept (a point that was not
 run on one counts 0 there). Where the sweep of a data set chose another point, its values stand below that data set's
 name. Flags that the grid does not name keep the defaults of Params.py, so that a sweep by these grids is the same with
-these defaults and without. Models that no sweep is there for keep what they have; MDMNS keeps its published defaults.
+these defaults and without. A model that no sweep is there for keeps what it has or, where that is nothing, gets the
+first values of its grid; MDMNS keeps its published defaults.
 """
 import argparse
 import csv
@@ -67,15 +68,20 @@ def own_of(sweeps):
 def defaults(root, grids, earlier):
     """The content of the file; earlier: what it has now."""
     models, on_data = dict(earlier['models']), {data: dict(own) for data, own in earlier.get('data', {}).items()}
-    for model in grids['models']:
-        flags = sorted({*grids.get('common', {}), *grids['models'][model]} & flags_that_count(MODELS[model]))
-        paths = sorted(root.glob(f'*/baselines/{model}/sweep.csv')) if flags and model != PUBLISHED else ()
+    for model, grid in grids['models'].items():
+        flags = sorted({*grids.get('common', {}), *grid} & flags_that_count(MODELS[model]))
+        paths = sorted(root.glob(f'*/baselines/{model}/sweep.csv'))
+        if not flags or model == PUBLISHED:
+            continue
         if paths:
             models[model], differing = own_of({path.parts[-4]: points_of(path, flags) for path in paths})
             for own in on_data.values():
                 own.pop(model, None)
             for data, values in differing.items():
                 on_data.setdefault(data, {})[model] = values
+        else:
+            firsts = {**grids.get('common', {}), **{flag: values[0] for flag, values in grid.items()}}
+            models.setdefault(model, {flag: firsts[flag] for flag in flags})
     order = list(grids['models'])
     return {'models': dict(sorted(models.items(), key=lambda entry: place(entry[0], order))),
             'data': {data: dict(sorted(own.items(), key=lambda entry: place(entry[0], order)))

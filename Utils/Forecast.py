@@ -60,7 +60,7 @@ class Forecast:
             due = self.enough(made, self.stage_began)
         else:
             due = not self.bars and now - last_line() >= EVERY
-        if due:
+        if due and done < total:  # a stage that is over needs no word
             self.spoken, self.run_told = True, self.run_told or knows
             log(self.words(now, made, done, total, knows))
 
