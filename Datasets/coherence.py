@@ -19,7 +19,7 @@ FEW_PAIRS = 1000  # with fewer, right features can fall below LEAST_Z too
 MOST_PAIRS = 40_000  # more tell no more and take longer
 MOST_NUMBERS = 50 * 10**6  # of all first items' features together: wide features are told by fewer pairs
 BLOCK = 64  # pairs among which the second items are shuffled
-SEED = 1  # of its own, so that a run's random numbers stay as they are
+SEED = 421  # of its own, so that a run's random numbers stay as they are
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,16 @@ class Coherence:
         return self.z is not None and self.z < LEAST_Z and self.pairs >= FEW_PAIRS
 
     def __str__(self):
+        few = 'too few to tell whether the features belong to the items'
         if self.z is None:
-            return f'{self.pairs:,} users with two items: too few to tell whether the features belong to the items'
-        told = f'two items of a user are more alike than of two users by {self.difference:.4f}, z {self.z:.1f}'
-        if self.z >= LEAST_Z:
-            return told
-        if not self.doubtful:
-            return f'{told}; {self.pairs:,} pairs are too few to tell whether the features belong to the items'
-        return (f'{told}: below {LEAST_Z}, so these features may belong to other items, as those do that another code '
-                'base has numbered, or have nothing to do with what users choose')
+            return (f'users with two items: {self.pairs:,}, {few}' if self.pairs < FEW_PAIRS else
+                    'every row is alike, so that nothing tells whether the features belong to the items')
+        told = (f'mean cosine of two items of a user {self.difference:+.4f} against pairs shuffled between users, '
+                f'z {self.z:.1f}')
+        if self.doubtful:
+            return (f'{told}: below {LEAST_Z}, so these features may belong to other items, as they do where another '
+                    'code base has numbered them; or they have nothing to do with what users choose')
+        return told if self.z >= LEAST_Z else f'{told}; {self.pairs:,} pairs are {few}'
 
 
 def draw_pairs(train, rng, most):
@@ -61,14 +62,16 @@ def draw_pairs(train, rng, most):
 def centring(table, chunk=4096):
     """Mean row and, per row, 1 / length once it is centred: 0 for rows that lie on the mean, as filled ones do."""
     mean = table.mean(0, dtype=np.float64).astype(np.float32)
-    lengths = np.concatenate([np.linalg.norm(table[start:start + chunk].astype(np.float32, copy=False) - mean, axis=1)
-                              for start in range(0, len(table), chunk)])
+    with np.errstate(over='ignore'):  # a length beyond float32 is infinite, and its row counts as 0
+        lengths = np.concatenate([np.linalg.norm(table[start:start + chunk].astype(np.float32, copy=False) - mean,
+                                                 axis=1) for start in range(0, len(table), chunk)])
     usable = lengths > 1e-5 * np.sqrt(np.square(lengths, dtype=np.float64).mean())
     return mean, np.divide(1, lengths, out=np.zeros_like(lengths), where=usable)
 
 
 def shifted_sums(table, first, second):
-    """Pairs of items (blocks, n) -> (blocks, n): sums of the cosines once a block's second items are shifted by 0, 1, .."""
+    """Pairs of items (blocks, n) -> (blocks, n): sums of the cosines where a block's second items are shifted by 0, 1,
+    ..., n - 1 places."""
     mean, scale = centring(table)
     size = first.shape[1]
     places = torch.arange(size)
