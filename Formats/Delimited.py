@@ -46,7 +46,8 @@ def delimited_table(path, lines, separator=None, header=True, form='csv'):
                 yield block
 
     told = f'{dialect.told()}{told}, {"header" if header else "no header"}'
-    return Table(path, form, names, width - spare, [row[:width - spare] for row in head], told, opener)
+    return Table(path, form, names, width - spare, [row[:width - spare] for row in head], told, opener,
+                 separator=dialect.separator)
 
 
 def _shape(path, names, first, rows, dialect):

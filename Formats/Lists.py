@@ -44,8 +44,8 @@ def list_table(path, lines, sure):
                 continue
             if not sure and seen.setdefault(user, number) != number:
                 raise InputError(f'{path}: line {number:,} begins with {shown(user)} as line {seen[user]:,} does, but '
-                                 'in lists (user item item ...) each user has one line: if these are lists, say so with '
-                                 '--format lists; if it is a table, its lines have not equally many cells.')
+                                 'in lists (user item item ...) each user has one line: say --format lists if these '
+                                 'are lists all the same; if it is a table, its lines have not equally many cells.')
             empty += not items
             pairs[0].extend([user] * len(items))
             pairs[1].extend(items)

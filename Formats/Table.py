@@ -37,6 +37,7 @@ class Table:
     told: str           # what was chosen, for the log
     opener: object = field(repr=False)  # (positions, encoded) -> Blocks
     unit: str = 'line'  # what rows are counted in
+    separator: str = ''  # of a delimited table
     notes: list = field(default_factory=list)  # what reading it has shown besides, for the log
     done: list = field(default_factory=list, repr=False)  # (first row, Block without its columns)
 

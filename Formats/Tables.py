@@ -21,7 +21,7 @@ from Utils.Errors import InputError
 FORMS = ('csv', 'inter', 'atomic', 'json', 'lists', 'parquet')
 
 
-def open_table(path, form=None, separator=None, header=True):
+def open_table(path, *, form=None, separator=None, header=True):
     """A Table, looked into. form: None (told from the content), or one of FORMS: csv (any separator), inter (the same,
     by MMRec), atomic (RecBole's typed header), json, lists (user item item ...), parquet. separator: None (told from
     the first line), one of , ; | tab :: space (runs of them), or '' (each line is one cell). header: whether the first

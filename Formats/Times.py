@@ -72,7 +72,8 @@ def _dates_one_by_one(array, time_format):
     places = places.to_numpy(zero_copy_only=False)
     words = values.to_pylist()
     seconds = np.array([_formatted(word, time_format) if time_format else _iso(word) for word in words])
-    wrong = np.isnan(seconds)
+    wrong = np.array([not word for word in words])
+    wrong = wrong if wrong.any() else np.isnan(seconds)
     if wrong.any():
         place = int(wrong[places].argmax())
         word = words[places[place]]
