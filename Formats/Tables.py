@@ -10,6 +10,7 @@
 import re
 from pathlib import Path
 
+from Formats.Cells import NONE, SPACES
 from Formats.Delimited import TYPED, delimited_table
 from Formats.Json import json_table, seems_json
 from Formats.Lists import list_table, seem_lists
@@ -18,6 +19,7 @@ from Formats.Parquet import SIGN, parquet_table
 from Formats.Sample import first_lines
 from Utils.Errors import InputError
 
+SEPARATORS = {'comma': ',', 'semicolon': ';', 'pipe': '|', 'tab': '\t', 'colons': '::', 'space': SPACES, 'none': NONE}
 FORMS = ('csv', 'inter', 'atomic', 'json', 'lists', 'parquet')
 
 
@@ -42,4 +44,7 @@ def open_table(path, *, form=None, separator=None, header=True):
     if form == 'atomic' and not typed:
         raise InputError(f'{path} has no header like user_id:token, which RecBole files have: leave out --format.')
     atomic = typed and form in (None, 'atomic')
-    return delimited_table(path, lines, separator, header or atomic, 'atomic' if atomic else 'csv')
+    table = delimited_table(path, lines, separator, header or atomic, 'atomic' if atomic else 'csv')
+    if form == 'inter' and 'x_label' not in (table.names or ()):
+        raise InputError(f'{path} has no column x_label, which MMRec files have: leave out --format or use csv.')
+    return table

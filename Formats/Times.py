@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from Formats.Values import NUMBER, BadValueError, distinct, finite_numbers, one_array, trimmed
+from Formats.Values import EMPTY, NUMBER, BadValueError, distinct, finite_numbers, one_array, trimmed
 from Formats.Words import shown
 
 UNITS = ('plain numbers', 'Unix seconds', 'Unix milliseconds', 'Unix microseconds', 'Unix nanoseconds')
@@ -79,7 +79,7 @@ def _dates_one_by_one(array, time_format):
         word = words[places[place]]
         expected = (f'a time as --time_format {time_format} has it' if time_format else
                     'a number or a date like 2024-03-01 12:00:00 (--time_format names another form, such as %d/%m/%Y)')
-        raise BadValueError(place, f'{shown(word)} is not {expected}' if word else 'is empty')
+        raise BadValueError(place, f'{shown(word)} is not {expected}' if word else EMPTY)
     return seconds[places]
 
 

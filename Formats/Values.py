@@ -10,6 +10,7 @@ from Formats.Words import shown
 
 AT_ONCE = 8  # blocks whose ids are numbered together
 NUMBER = re.compile(r'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|[+-]?(nan|inf|infinity)', re.IGNORECASE)
+EMPTY = 'is empty'  # the fault of a cell with nothing in it
 NOTHING = pa.scalar(None, pa.string())
 
 
@@ -55,8 +56,8 @@ class Ids:
     def add(self, array):
         places, values = distinct(array)
         for fault, wrong in (
-                ('is empty', pc.equal(values, '')),
-                ('holds a line break or a NUL character', pc.match_substring_regex(values, '[\\x00\\r\\n]'))):
+                (EMPTY, pc.equal(values, '')),
+                ('the id holds a line break or a NUL character', pc.match_substring_regex(values, '[\\x00\\r\\n]'))):
             if pc.any(wrong).as_py():
                 raise BadValueError(pc.take(wrong, places).index(True).as_py(), fault)
         self.waiting.append(pa.DictionaryArray.from_arrays(places, values))
@@ -103,5 +104,5 @@ def finite_numbers(array):
     if not np.isfinite(numbers).all():
         place = int(np.isfinite(numbers).argmin())
         text = trimmed(one_array(array)[place:place + 1])[0].as_py()
-        raise BadValueError(place, f'{shown(text)} is not a finite number' if text else 'is empty')
+        raise BadValueError(place, f'{shown(text)} is not a finite number' if text else EMPTY)
     return numbers
