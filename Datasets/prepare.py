@@ -1,8 +1,9 @@
 """Raw interactions and features -> a data set folder that the suite reads: python Datasets/prepare.py FILE --name NAME
 
-FILE: CSV or TSV (header, or columns by number), MMRec's .inter (its x_label split is kept) or RecBole's atomic .inter,
-plain or compressed. Written: trnMat.npz, valMat.npz, tstMat.npz, a feature file per modality, users.csv and items.csv
-with the original ids in the order of rows and columns, and dataset.json with the figures, the command and checksums.
+FILE: delimited text with a header or columns by number, MMRec's .inter (its x_label split is kept), RecBole's .inter,
+JSON, Parquet or LightGCN lists, plain or compressed; or such a file per split. Written: trnMat.npz, valMat.npz,
+tstMat.npz, a feature file per modality, users.csv and items.csv with the original ids in the order of rows and columns,
+and dataset.json with the figures, the command and checksums.
 """
 import csv
 import json
@@ -18,39 +19,26 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from DataHandler import SPLITS, check_table, interactions as as_csr, is_one_name, load_array
 from Datasets.check import split_facts, table_one
 from Datasets.folders import new_folder, save_dataset, sha256
-from Datasets.interactions import (
-    UNWANTED,
-    at_least,
-    k_core,
-    once_each,
-    read_interactions,
-    renumbered,
-    split,
-    whole_numbers,
-)
+from Datasets.interactions import at_least, in_two_splits, k_core, once_each, renumbered, split, whole_numbers
+from Datasets.raw import read_interactions
+from Datasets.sources import add_flags, reading_of, source_files
 from Params import Parser, number
 from Utils.Command import run_command
 from Utils.Errors import InputError
 from Utils.TimeLogger import log
 from Utils.Utils import FUSED
 
-COLUMN_FLAGS = ('user', 'item', 'rating', 'time')
-
 
 def build_parser():
     parser = Parser(prog='prepare.py', description=__doc__.split('\n')[0], allow_abbrev=False)
-    parser.add_argument('file', help='the interactions')
+    add_flags(parser)
     parser.add_argument('--name', required=True, help='name of the data set: the folder to make below --data_dir')
     parser.add_argument('--data_dir', default='Datasets', help='folder that holds the data set folders')
-    parser.add_argument('--format', choices=('csv', 'inter', 'atomic'), help='default: told from the first line')
-    for part in COLUMN_FLAGS:
-        parser.add_argument(f'--{part}', metavar='COL',
-                            help='column by name, or by number (from 1) without a header; none: do not read it')
     parser.add_argument('--min_rating', type=number(float), metavar='X', help='drop interactions rated lower')
     parser.add_argument('--kcore', type=number(int, 1), metavar='K',
                         help='drop users and items with fewer than K interactions, until none is left')
     parser.add_argument('--split', choices=('random', 'leave-one-out', 'time', 'label'),
-                        help='default: label where there is an x_label, else random')
+                        help='default: label where there is --label or an x_label, else random')
     parser.add_argument('--ratio', type=number(float, 0), nargs=3, default=(8, 1, 1),
                         metavar=('TRAIN', 'VAL', 'TEST'), help='of --split random and time; default 8 1 1')
     parser.add_argument('--features', nargs='+', default=[], metavar='MODALITY=FILE',
@@ -155,6 +143,8 @@ def filtered(data, min_rating, kcore):
         data = at_least(data, min_rating)
         steps[f'rated {min_rating:g} or higher'] = len(data)
     if len(data):
+        if data.labels is not None and (twice := in_two_splits(data)):
+            log(f'WARNING: {twice:,} pairs of user and item are in more than one split: of each the earliest counts')
         data = once_each(data)
         steps['user and item once each'] = len(data)
     if kcore:
@@ -184,7 +174,7 @@ def write(folder, splits, features, data, facts):
 
 
 def prepare(arguments, command):
-    name, source = arguments.name, Path(arguments.file)
+    name, source = arguments.name, source_files(arguments)
     folder = Path(arguments.data_dir) / name
     if not is_one_name(name):
         raise InputError(f'--name got {name!r}, expected the name of one folder.')
@@ -193,17 +183,14 @@ def prepare(arguments, command):
     if arguments.ratio[0] == 0:
         raise InputError(f'--ratio got {arguments.ratio}, expected a positive part for training.')
     files = feature_arguments(arguments.features)
-    named = {part: getattr(arguments, part) for part in COLUMN_FLAGS
-             if getattr(arguments, part) is not None}
-    if arguments.min_rating is None:
-        named.setdefault('rating', UNWANTED)
-
-    raw = read_interactions(source, arguments.format, named)
-    data, steps = filtered(raw, arguments.min_rating, arguments.kcore)
+    data = read_interactions(source, reading_of(arguments, source))
+    all_items = data.item_ids
+    data, steps = filtered(data, arguments.min_rating, arguments.kcore)
     for step, n in steps.items():
         log(f'interactions, {step}: {n:,}')
     if not len(data):
-        raise InputError(f'No interaction of {source} is left: lower --min_rating or --kcore.')
+        named = ', '.join(map(str, source.values())) if isinstance(source, dict) else source
+        raise InputError(f'No interaction of {named} is left: lower --min_rating or --kcore.')
     data, kept = renumbered(data)
     how = arguments.split or ('random' if data.labels is None else 'label')
     splits = matrices(data, split(data, how, arguments.ratio, np.random.default_rng(arguments.seed)))
@@ -214,17 +201,18 @@ def prepare(arguments, command):
                                 'three).' if how == 'random' else '.'))
     features, filled = {}, {}
     for modality, path in files.items():
-        features[modality], filled[modality] = features_of(path, raw.item_ids, kept, arguments.missing)
+        features[modality], filled[modality] = features_of(path, all_items, kept, arguments.missing)
         log(f'modality {modality}: {features[modality].shape[1]} columns'
             + (f', {filled[modality]:,} items without features: {arguments.missing}' if filled[modality] else ''))
 
     table = table_one(splits)
-    sources = {'interactions': source, **files}
+    sources = ({f'{tuple(SPLITS)[part]} interactions': path for part, path in source.items()}
+               if isinstance(source, dict) else {'interactions': source})
     write(folder, splits, features, data, {
         'name': name, 'command': command, 'split': how, 'seed': arguments.seed, 'interactions': steps,
         'statistics': table | split_facts(splits), 'items_without_features': filled,
         'sources': {what: {'file': path.name, **({} if path.is_dir() else {'sha256': sha256(path)})}
-                    for what, path in sources.items()}})
+                    for what, path in (sources | files).items()}})
     log(f'{folder}: {table["users"]:,} users, {table["items"]:,} items, interactions {table["train"]:,} train / '
         f'{table["val"]:,} val / {table["test"]:,} test (split: {how})')
 

@@ -16,7 +16,8 @@ EXCEL = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # the line in which Excel is 
 class Line:
     number: int  # as an editor counts, from 1
     text: str
-    end: int     # offset of the byte after it
+    start: int   # offset of its first byte
+    end: int     # and of the first of the next line
 
 
 def first_lines(path, stream):
@@ -31,7 +32,7 @@ def first_lines(path, stream):
     number = 0
     while start < len(head):
         match = LINE.match(head, start)
-        number, start = number + 1, match.end()
+        number += 1
         try:
             text = match[1].decode()
         except UnicodeDecodeError as error:
@@ -39,7 +40,8 @@ def first_lines(path, stream):
         if '\0' in text:
             raise nul_byte(path, number)
         if text.strip(BLANKS):
-            lines.append(Line(number, text, start))
+            lines.append(Line(number, text, start, match.end()))
+        start = match.end()
     if not lines:
         raise InputError(f'{path} is empty: a header or a first row was expected.')
     return lines

@@ -12,3 +12,10 @@ def listed(names, most=12):
     """Names of columns or files, so many at most."""
     told = ', '.join(name if len(name) <= 40 else f'{name[:37]}...' for name in names[:most])
     return f'{told}, ... ({len(names):,} in all)' if len(names) > most else told
+
+
+def column_name(position, names):
+    """A column as messages name it: by its name where it has one, else by its number from 1."""
+    if names and position < len(names) and names[position]:
+        return f'column {shown(names[position])}'
+    return f'column {position + 1}'
