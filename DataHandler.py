@@ -24,6 +24,8 @@ from Utils.SparseArrays import load_npz
 
 SPLITS = {'train': 'trnMat', 'val': 'valMat', 'test': 'tstMat'}
 MATRIX_SUFFIXES = ('.npz', '.pkl')  # the first that is there is read: .npz needs no unpickling
+EXPECTED = {'.npz': ('a matrix by scipy.sparse.save_npz', 'a zip'), '.pkl': ('a pickled sparse matrix', 'a pickle'),
+            '.npy': ('an array by numpy.save', 'a numpy'), '.zip': ('an archive with one .npy in it', 'a zip')}
 FEATURE_FILE = re.compile(r'(?P<modality>.+)_feat\.npy(\.zip)?')
 MOST_NODES = 10**8  # users or items: memory for more is asked for by damaged files only
 FIRST_MODALITIES = ('image', 'text', 'audio')  # their published order; others follow by name
@@ -127,6 +129,7 @@ def matrix_file(folder, stem):
 
 def read_matrix(path):
     """A file -> COO matrix (U, I) of its positive entries, as often as they are stored."""
+    refuse_another(path, *EXPECTED[path.suffix])
     matrix = load_sparse_pickle(path) if path.suffix == '.pkl' else load_npz(path)
     if 0 in matrix.shape:
         raise InputError(f'{path} has the shape {matrix.shape}; users x items was expected.')
@@ -221,7 +224,7 @@ def check_table(path, table):
 
 def read_features(path, n_items):
     """`.npy` or `.npy.zip` of numbers -> array (I, width) as it is stored."""
-    refuse_another(path, *(('a .zip with one .npy in it', 'a zip') if path.suffix == '.zip' else ('a .npy', 'a numpy')))
+    refuse_another(path, *EXPECTED[path.suffix])
     try:
         if path.suffix == '.zip':
             with zipfile.ZipFile(path) as archive:

@@ -11,7 +11,6 @@ from math import prod
 
 import numpy as np
 
-from Utils.Content import refuse_another
 from Utils.Errors import InputError
 from Utils.SparseArrays import LAYOUTS, checked_matrix
 
@@ -135,7 +134,6 @@ class _Unpickler(pickle.Unpickler):
 
 def load_sparse_pickle(path):
     """A pickled scipy COO, CSR or CSC matrix -> scipy COO matrix. InputError if the file is anything else."""
-    refuse_another(path, 'a pickled sparse matrix', 'a pickle')
     try:
         with open(path, 'rb') as file:
             _check_instructions(file)

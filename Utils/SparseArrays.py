@@ -6,7 +6,6 @@ the arrays' memory. So no scipy matrix is made of a file's arrays before they ar
 import numpy as np
 import scipy.sparse as sp
 
-from Utils.Content import refuse_another
 from Utils.Errors import InputError
 
 LAYOUTS = {'coo': ('row', 'col', 'data'), 'csr': ('indptr', 'indices', 'data'), 'csc': ('indptr', 'indices', 'data')}
@@ -55,7 +54,6 @@ def _check_indices(indices, size):
 
 def load_npz(path):
     """A file of scipy.sparse.save_npz -> COO matrix. InputError if it is anything else."""
-    refuse_another(path, 'a matrix by scipy.sparse.save_npz', 'a zip')
     try:
         with open(path, 'rb') as file, np.load(file, allow_pickle=False) as archive:
             layout = archive['format'].item()
