@@ -80,22 +80,21 @@ def settle(path, folder, entry):
 
 
 def fetch_files(name, folder, missing, mirror, timeout):
-    """Each missing file from its own address; a sentence on each that did not come."""
+    """Each missing file from its own address; in words, those that did not come."""
     entry, failures = published()[name], []
+    source = entry['source']
     for number_, file in enumerate(missing, 1):
-        base, expected = entry['source'].get('files'), entry['files'][file]
-        addresses = [f'{mirror}/{name}/{file}', f'{mirror}/{file}'] if mirror else [f'{base}/{file}']
-        partial = folder / PARTIAL / file
+        official = f'{source["files"]}/{file}' if 'files' in source else f'{source["archive"]} (an archive)'
+        addresses = [f'{mirror}/{name}/{file}', f'{mirror}/{file}'] if mirror else [official]
+        partial, expected = folder / PARTIAL / file, entry['files'][file]
         try:
             fetch_one(addresses, partial, expected, folder, timeout)
             settle(partial, folder, expected)
         except (TransferError, InputError) as error:
-            failures.append(f'{file} could not be fetched, {str(error).rstrip(".")}: get {addresses[0]} by other means '
-                            f'(a browser, another machine), put it at {folder / file} (expected: {identity(expected)}) '
-                            'and give this command again, which checks it, or name another server with --mirror.')
+            failures.append(f'{file} ({addresses[0]}: {str(error).rstrip(".")}; expected: {identity(expected)}'
+                            + (f', as published at {official})' if mirror else ')'))
             if getattr(error, 'broken', False):  # the others would fare alike
-                left = ', '.join(missing[number_:])
-                return failures + ([f'From the same place did not come: {left}.'] if left else [])
+                return failures + missing[number_:]
     return failures
 
 
@@ -119,25 +118,22 @@ def fetch_one(addresses, partial, entry, folder, timeout):
 
 
 def fetch_archive(name, folder, missing, timeout):
-    """The missing files out of the archive, which is fetched unless it lies in the folder; sentences as above."""
+    """The missing files out of the archive, which is fetched unless it lies in the folder; failures as above."""
     address = published()[name]['source']['archive']
     given = next((folder / f'{name}{suffix}' for suffix in ARCHIVES if (folder / f'{name}{suffix}').is_file()), None)
     fetched = folder / PARTIAL / name
-
-    def failure(reason):
-        return [f'{", ".join(missing)} could not be fetched, {str(reason).rstrip(".")}: get the archive {address} with '
-                f'a browser, put it at {folder / name}.zip, whatever its kind, and give this command again, which '
-                'unpacks and checks it, or name a server that has the files with --mirror.']
 
     try:
         if not given:
             from_drive(address, fetched, timeout)
         left = take_out(given or fetched, name, folder, missing)
+        reason = f'the archive has no {", ".join(left)}'
     except (TransferError, InputError) as error:
-        return failure(error)
+        left, reason = missing, str(error).rstrip('.')
     finally:
         fetched.unlink(missing_ok=True)  # it is whole; what came of one that was cut off has another name
-    return failure(f'the archive has no {", ".join(left)}') if left else []
+    return [f'{", ".join(left)} ({address}: {reason}; the archive itself may be put there as {name}.zip, whatever its '
+            'kind)'] if left else []
 
 
 def take_out(archive, name, folder, missing):
@@ -178,7 +174,9 @@ def fetch(name, folder, mirror=None, timeout=30):
             if made:
                 folder.rmdir()
     if failures:
-        raise InputError(' '.join(failures))
+        raise InputError(f'{folder} still lacks {", ".join(failures)}: get that by other means (a browser, another '
+                         'machine), put it there and give this command again, which checks it, or name another server '
+                         'with --mirror.')
     log(f'{folder} has every published file of {name}; python Datasets/check.py tells what is in them')
 
 

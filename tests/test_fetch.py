@@ -180,9 +180,8 @@ def test_wrong_content(toy, contents, server, capsys, wrong):
     server.files['/some/where/valMat.pkl'] = wrong
     assert run() == 2
     kind = {60: 'an HTML page', 118: 'a git-lfs pointer', 128: 'a pickle'}[wrong[0]]
-    one_line(capsys, f'valMat.pkl could not be fetched, what came is {kind}',
-             f'get {server.address}/some/where/valMat.pkl', f'put it at {folder / "valMat.pkl"}',
-             file_sha(contents['valMat.pkl']), '--mirror')
+    one_line(capsys, f'{folder} still lacks valMat.pkl ({server.address}/some/where/valMat.pkl: what came is '
+             f'{kind}', 'put it there and give this command again', file_sha(contents['valMat.pkl']), '--mirror')
     assert there(folder) == {name: content for name, content in contents.items() if name != 'valMat.pkl'}
     (folder / 'valMat.pkl').write_bytes(contents['valMat.pkl'])
     assert run() == 0, 'put there by hand'
@@ -196,7 +195,7 @@ def test_not_found(toy, contents, server, capsys):
     run, folder = toy
     del server.files['/some/where/text_feat.npy']
     assert run() == 2
-    one_line(capsys, 'text_feat.npy could not be fetched, the server answers 404', 'git blob ')
+    one_line(capsys, 'lacks text_feat.npy (', 'the server answers 404', 'git blob ')
     assert set(there(folder)) == set(contents) - {'text_feat.npy'}
     server.files.clear()
     assert run('--to', str(folder.parent / 'other')) == 2
@@ -208,8 +207,7 @@ def test_slow(toy, contents, server, capsys):
     server.stall.clear()
     server.at_most = 50
     assert run('--timeout', '0.2') == 2
-    one_line(capsys, 'nothing came for 0.2 seconds', '250 bytes have come',
-             'From the same place did not come: valMat.pkl')
+    one_line(capsys, 'nothing came for 0.2 seconds', '250 bytes have come', '), valMat.pkl, tstMat.pkl, ')
     assert set(there(folder)) == {'.fetch/trnMat.pkl'}
     server.stall.set()
     server.at_most = None
@@ -220,7 +218,8 @@ def test_slow(toy, contents, server, capsys):
 def test_no_network(toy, server, capsys):
     run, folder = toy
     assert run('--mirror', 'http://127.0.0.1:9') == 2
-    one_line(capsys, 'there is no connection, ', 'Connection refused', 'get http://127.0.0.1:9/toy/trnMat.pkl')
+    one_line(capsys, 'there is no connection, ', 'Connection refused', '(http://127.0.0.1:9/toy/trnMat.pkl: ',
+             f'as published at {server.address}/some/where/trnMat.pkl)')
     assert not folder.exists()
     assert run('--mirror', 'somewhere') == 2
     one_line(capsys, 'begins with http')
@@ -310,7 +309,7 @@ def test_damaged_archives(packed, contents, server, capsys):
     for files, message in cases:
         server.files['/drive'] = archive_of(files, 'zip')
         assert run() == 2
-        one_line(capsys, message, f'get the archive {server.address}/drive', f'put it at {folder / "toy"}.zip')
+        one_line(capsys, message, f'({server.address}/drive: ', 'put there as toy.zip')
         assert not folder.exists()
     for content, message in ((archive_of(whole, 'zip')[:-300], 'where a zip or tar'),
                              (b'Rar!\x1a\x07', 'a rar archive'), (b'<html>quota exceeded</html>', 'an HTML page')):
@@ -327,7 +326,7 @@ def test_damaged_archives(packed, contents, server, capsys):
 def test_an_archive_put_there_by_hand(packed, contents, server, capsys):
     run, folder = packed
     assert run() == 2
-    one_line(capsys, 'the server answers 404', f'{folder / "toy"}.zip')
+    one_line(capsys, 'the server answers 404', 'put there as toy.zip')
     folder.mkdir(parents=True)
     content = archive_of(contents, 'tar.gz')
     (folder / 'toy.zip').write_bytes(content)
@@ -351,7 +350,7 @@ def test_the_published_files_from_a_mirror(server, tmp_path, monkeypatch, capsys
         assert fetch.main([name, '--to', str(tmp_path / name), '--mirror', server.address]) == 2
         told = one_line(capsys, 'answers 404')
         for file in left:
-            assert f'{file} could not be fetched' in told
+            assert f'{file} ({server.address}/{name}/{file}: ' in told
             assert published.published()[name]['files'][file]['git_blob'] in told
         for file in set(published.published()[name]['files']) - set(left):
             assert (tmp_path / name / file).read_bytes() == (REAL / name / file).read_bytes()
