@@ -173,7 +173,7 @@ def test_features_in_a_form_that_is_not_read(folder, tmp_path, capsys):
     (folder / 'sound_feat').mkdir()
     (folder / 'image_feat.pt').write_bytes(b'PK\x03\x04')
     (folder / 'features_explained.txt').write_text('text')
-    (folder / 'notes.md').write_text('text')
+    (folder / 'notes.log').write_text('text')
     (folder / '.hidden_feat.pt').write_bytes(b'')
     wrong, lines = told(folder)
     assert wrong == len(UNREAD) + 1
@@ -183,7 +183,7 @@ def test_features_in_a_form_that_is_not_read(folder, tmp_path, capsys):
     assert 'smell_feat.pt (a zip archive (as .npz and .pt files are)) is not read' in line(lines, 'WRONG: smell')
     assert 'image_feat.pt: not read, image_feat.npy is' in lines
     assert line(lines, 'features_explained.txt: not read')
-    assert 'also here and not read: notes.md' in lines
+    assert 'also here and not read: notes.log' in lines
     assert not [text for text in lines if 'hidden' in text]
 
     assert main(f'--data tiny --data_dir {tmp_path} --model pop --topk 5 --out {tmp_path / "run"}'.split()) == 0
