@@ -157,7 +157,9 @@ def test_cut_short_is_gone_on_with(toy, contents, server, capsys, ranges):
         one_line(capsys, 'the connection broke off', '0 bytes have come and are kept')
         assert not any((folder / name).exists() for name in contents if len(contents[name]) > server.at_most)
         server.at_most = None
+        asked = len(server.asked)
         assert run() == 0
+        assert len(server.asked) - asked == len(contents), 'each once: it is known at once that the whole comes'
     assert there(folder) == contents
 
 
