@@ -18,6 +18,7 @@ import sys
 from Baselines import MODELS
 from Baselines.popularity import popularity_scores
 from DataHandler import UserRows, load_dataset
+from Datasets.coherence import log_coherence
 from Datasets.generate import ensure_generated
 from Params import parse
 from Runs.Checkpoint import ALL, PREVIOUS, remove_checkpoints, save_checkpoint
@@ -66,6 +67,8 @@ def run(settings, out, state=None):
     withheld = {'val': UserRows(dataset.val, device), 'test': UserRows(dataset.test, device)}
     popularity = evaluate(popularity_scores(train_rows), train_rows, withheld, settings.topk, settings.tstBat)
     log_header(settings, dataset, device, training.model, out.path)
+    if not state and training.model.needs_features:
+        log_coherence(dataset)
     if state:
         training.restore(state)
         if config != state['config']:  # from now on this is what is asked for, also if the run is cut off right away
