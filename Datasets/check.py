@@ -1,9 +1,9 @@
 """What is in a data set folder, and whether it is what it claims to be: python Datasets/check.py NAME [--data_dir DIR]
 
 Prints the figures of the paper's Table I for the folder, what a careful reader wants to know of its splits and
-features, and the SHA-256 of every file beside the published ones (checksums.json). Exit code 1 if something is wrong.
+features, whose interactions and files they are (checksums.json knows the published ones), what is not read and which
+modalities of the paper lack. Exit code 1 if something is wrong.
 """
-import json
 import os
 import sys
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from DataHandler import (
     split_statistics,
 )
 from Datasets.coherence import coherence
-from Datasets.folders import sha256
+from Datasets.files import report_files
 from Datasets.generate import ensure_generated
 from Params import Parser
 from Utils.Command import run_command
@@ -33,7 +33,6 @@ from Utils.Errors import InputError
 from Utils.Utils import FUSED
 
 RED, YELLOW, PLAIN = '\033[31m', '\033[33m', '\033[0m'
-CHECKSUMS = Path(__file__).resolve().parent / 'checksums.json'
 
 
 def coloured(text, colour):
@@ -149,19 +148,6 @@ def report_coherence(report, name, train, table):
     (report.warn if told.doubtful else report.say)(f'modality {name}: {told}')
 
 
-def report_checksums(report, paths, published):
-    for path in sorted(paths):
-        try:
-            digest, known = sha256(path), published.get(path.name)
-        except OSError as error:
-            report.error(f'{path.name} cannot be read: {error.strerror}')
-            continue
-        if known and known != digest:
-            report.error(f'{digest}  {path.name}: differs from the published file ({known})')
-        else:
-            report.say(f'{digest}  {path.name}: ' + ('known, the published file' if known else 'unknown'))
-
-
 def check(folder):
     """Everything told of a folder, as a Report."""
     report, raw, files = Report(), {}, {}
@@ -183,8 +169,7 @@ def check(folder):
                 load_ids(folder, side, size)
     if FUSED in files:
         report.error(f'a modality cannot be called {FUSED}: rename its file')
-    report_checksums(report, [path for path in folder.iterdir() if path.is_file()],
-                     json.loads(CHECKSUMS.read_text()).get(folder.name, {}))
+    report_files(report, folder, raw, files)
     report.say((f'{report.wrong} wrong' if report.wrong else 'nothing wrong')
                + (f', {report.warnings} to be looked at (warning)' if report.warnings else ''))
     return report
