@@ -183,9 +183,9 @@ def prepare(arguments, command):
     if arguments.ratio[0] == 0:
         raise InputError(f'--ratio got {arguments.ratio}, expected a positive part for training.')
     files = feature_arguments(arguments.features)
-    data = read_interactions(source, reading_of(arguments, source))
+    data, steps = filtered(read_interactions(source, reading_of(arguments, source)), arguments.min_rating,
+                           arguments.kcore)
     all_items = data.item_ids
-    data, steps = filtered(data, arguments.min_rating, arguments.kcore)
     for step, n in steps.items():
         log(f'interactions, {step}: {n:,}')
     if not len(data):
