@@ -112,9 +112,10 @@ class _Reader:
 
     def _line_by_line(self, piece, first_line):
         """The same without pyarrow: where lines need mending, or have a fault that is to be named."""
-        rows, numbers, blanks = [], [], BLANKS.replace(self.dialect.separator or '\n', '')
+        rows, numbers = [], []
+        blanks = ''.join(mark for mark in BLANKS if mark == SPACES or mark != self.dialect.separator)
         for number, line in enumerate(lines_of(piece.decode()), first_line):
-            if line.strip(BLANKS if self.dialect.separator == SPACES else blanks):
+            if line.strip(blanks):
                 rows.append(checked_cells(self.path, line, number, self.dialect, self.width, self.names))
                 numbers.append(number)
         columns = [pa.array([row[position] for row in rows], pa.string()).cast(self.types[f'f{position}'])
