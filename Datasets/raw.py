@@ -109,7 +109,7 @@ def read_interactions(source, reading=None):
         if not len(table):
             raise InputError(f'{table.path} holds no interaction.')
         labels.append(np.full(len(table), split, np.int8) if by_split else None)
-        log(_line(table, told, columns, left_out, reading))
+        log(_line(table, told, columns, left_out))
     users, user_ids = columns.pop('user').result()
     items, item_ids = columns.pop('item').result()
     found = {part: column.result() for part, column in columns.items()}
@@ -212,7 +212,7 @@ def _refuse_second_header(table, positions, arrays, row):
         raise InputError(f'{table.where(row + again.index(True).as_py())} is the header again: take it out.')
 
 
-def _line(table, told, columns, left_out, reading):
+def _line(table, told, columns, left_out):
     """What is logged of a table that was read."""
     said = []
     for part, text in told.items():
@@ -220,6 +220,6 @@ def _line(table, told, columns, left_out, reading):
         if part in columns:
             said.append(f'{part} = {text}' + (f' ({unit})' if unit else ''))
     hints = [f'column {shown(name)} is not used: --label {name} takes it for the split' for name in table.names or ()
-             if bare(name) in SPLIT_COLUMNS and 'label' not in reading.wanted]
+             if bare(name) in SPLIT_COLUMNS and 'label' not in columns]
     return '; '.join([f'{table.path}: {table.told}', ', '.join(said), f'{len(table):,} rows', *table.notes, *left_out,
                       *hints])

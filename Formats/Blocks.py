@@ -150,7 +150,8 @@ def checked_cells(path, line, number, dialect, width, names=None):
     above = 'the header' if names else 'the first row'
     what = (f'{shown(cells[width])} comes after the last column' if len(cells) > width else
             f'there is none for {column_name(len(cells), names)}')
-    advice = '; quote a cell that holds it' if dialect.quotes else ''
+    advice = ('; --format lists reads a list of items on each line' if dialect.separator == SPACES else
+              '; quote a cell that holds it' if dialect.quotes else '')
     raise InputError(f'{path}: line {number:,} has {len(cells)} cells and {above} {width}: {what} ({dialect.told()}'
                      f'{advice}).')
 
