@@ -329,7 +329,7 @@ def test_check_tells_what_is_wrong(rng, tmp_path, capsys):
                  'users with test items: 60, of 3 test items at most',
                  'WRONG: ', 'image_feat.npy: differs from the published file', 'tstMat.npz: unknown'):
         assert line in told
-    assert told.endswith('4 wrong\n')
+    assert told.endswith('6 wrong\n')
     assert check.main(['nowhere', '--data_dir', str(tmp_path)]) == 2
     (folder / 'tstMat.npz').write_bytes(b'broken')
     assert check.main(['tiktok', '--data_dir', str(tmp_path)]) == 1
