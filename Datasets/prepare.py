@@ -46,25 +46,27 @@ def build_parser():
     return parser
 
 
-def filtered(data, min_rating, kcore, found=None):
-    """The interactions that are left, and how many there were after each step. found: modality -> Features, without
-    which an item is dropped; None: none is dropped for that."""
-    steps = {'read': len(data)}
-    if found:
+def gathered(arguments, source, files):
+    """The interactions that are left, the features by modality, the ids of all items of the source, which they go by,
+    and how many interactions there were after each step."""
+    data = read_interactions(source, reading_of(arguments, source))
+    all_items, steps = data.item_ids, {'read': len(data)}
+    found = features.read_features(files, all_items, arguments.feature_ids, arguments.feature_order)
+    if found and arguments.missing == 'drop':
         data = features.without_incomplete(data, found)
         steps['of items with all features'] = len(data)
-    if min_rating is not None:
-        data = at_least(data, min_rating)
-        steps[f'rated {min_rating:g} or higher'] = len(data)
+    if arguments.min_rating is not None:
+        data = at_least(data, arguments.min_rating)
+        steps[f'rated {arguments.min_rating:g} or higher'] = len(data)
     if len(data):
         if data.labels is not None and (twice := in_two_splits(data)):
             log(f'WARNING: {twice:,} pairs of user and item are in more than one split: of each the earliest counts')
         data = once_each(data)
         steps['user and item once each'] = len(data)
-    if kcore:
-        data = k_core(data, kcore)
-        steps[f'{kcore}-core'] = len(data)
-    return data, steps
+    if arguments.kcore:
+        data = k_core(data, arguments.kcore)
+        steps[f'{arguments.kcore}-core'] = len(data)
+    return data, found, all_items, steps
 
 
 def matrices(data, parts):
@@ -97,10 +99,7 @@ def prepare(arguments, command):
     if arguments.ratio[0] == 0:
         raise InputError(f'--ratio got {arguments.ratio}, expected a positive part for training.')
     files = features.feature_arguments(arguments.features)
-    data = read_interactions(source, reading_of(arguments, source))
-    all_items = data.item_ids
-    found = features.read_features(files, all_items, arguments.feature_ids, arguments.feature_order)
-    data, steps = filtered(data, arguments.min_rating, arguments.kcore, found if arguments.missing == 'drop' else None)
+    data, found, all_items, steps = gathered(arguments, source, files)
     for step, n in steps.items():
         log(f'interactions, {step}: {n:,}')
     if not len(data):
