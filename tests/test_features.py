@@ -12,8 +12,8 @@ import torch
 
 from DataHandler import load_dataset
 from Datasets import prepare
-from Datasets.arrays import Rows
-from Datasets.features import filled, read_features, rows_in_order
+from Features.Arrays import Rows
+from Features.Items import filled, read_features, rows_in_order
 from Utils.Errors import InputError
 
 CASES = Path(__file__).resolve().parent / 'cases'

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from Datasets.arrays import Rows
 from Datasets.columns import KNOWN_COLUMNS, MORE_COLUMNS, bare
+from Features.Arrays import Rows
 from Formats.Blocks import lines_of
 from Formats.Cells import BLANKS
 from Formats.Opening import unpacked
