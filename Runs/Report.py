@@ -1,6 +1,9 @@
 """What a run says of itself in the log: its data set, device and model first, both protocols' results last."""
+from pathlib import Path
+
 import torch
 
+from DataHandler import unread_features
 from Params import OWN
 from Runs.Flags import flags_read
 from Runs.Recorded import flags_in_words
@@ -20,6 +23,9 @@ def log_header(settings, dataset, device, model, out):
     for line in lines_on_settings(settings, type(model)):
         log(line)
     log('modalities: ' + (', '.join(f'{name} ({width})' for name, width in facts['modalities'].items()) or 'none'))
+    if unread := unread_features(Path(settings.data_dir) / settings.data):
+        log(f'not read: {", ".join(path.name for path in unread)}; features are read from NAME_feat.npy and '
+            'NAME_feat.npy.zip')
     where = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'{torch.get_num_threads()} threads'
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log(f'device: {device} ({where}); {parameters:,} parameters; seed {settings.seed}; results in {out}')

@@ -15,6 +15,7 @@ import torch
 
 from Runs.Aside import drop, put_aside, put_back
 from Runs.Checkpoint import ALL, NEWEST, PREVIOUS, sync_folder
+from Runs.Identity import PARTS, data_folder, data_parts
 from Utils.Errors import InputError
 from Utils.Metrics import NAMES, UserMetrics
 
@@ -202,11 +203,12 @@ class RunFolder:
 
 
 def run_config(settings, dataset, device):
-    """What is needed to run this again: settings, command line, statistics and checksum of the data, versions, device,
+    """What is needed to run this again: settings, command line, statistics and checksums of the data, versions, device,
     revision."""
     told = {name: value for name, value in asdict(settings).items() if name not in NOT_TOLD}
     return {'settings': told, 'command': f'python Main.py {settings.line}'.rstrip(), 'seed': settings.seed,
-            'dataset': dataset.statistics(), 'data_sha256': dataset.sha256(), 'device': str(device),
+            'dataset': dataset.statistics(), 'data_sha256': dataset.sha256(),
+            PARTS: data_parts(dataset, data_folder(settings)), 'device': str(device),
             'threads': torch.get_num_threads(), 'git': git_revision(),
             'versions': {'python': platform.python_version(),
                          **{name: version(name) for name in ('torch', 'numpy', 'scipy')}}}
