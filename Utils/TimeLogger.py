@@ -28,8 +28,16 @@ def progress(sequence, description, initial=0):
 
     initial: how many came before it."""
     total = initial + len(sequence)
-    return tqdm(_told_of(sequence, description, initial, total), description, total, initial=initial, disable=None,
-                leave=False, dynamic_ncols=True)
+    return _bar(_told_of(sequence, description, initial, total), description, total, initial=initial)
+
+
+def progress_of_bytes(description):
+    """A bar to be told of bytes as they come."""
+    return _bar(None, description, unit='B', unit_scale=True)
+
+
+def _bar(sequence, description, total=None, **more):
+    return tqdm(sequence, description, total, disable=None, leave=False, dynamic_ncols=True, **more)
 
 
 def _told_of(sequence, description, done, total):

@@ -87,7 +87,7 @@ def test_an_earlier_run_stays_until_another_has_something_to_show(run, tmp_path,
     assert run('run') == 0
     before = files(tmp_path / 'run')
     if cause == 'full disk':
-        with limited(resource.RLIMIT_FSIZE, 2500):  # enough for config.json
+        with limited(resource.RLIMIT_FSIZE, 3500):  # enough for config.json
             assert run('run', '--overwrite --seed 3') == 2
         one_sentence(capsys, f'{tmp_path / "run" / "embeddings.npz"} cannot be written (File too large)', '--resume')
     else:
