@@ -5,8 +5,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from Datasets.columns import SPLIT_COLUMNS, bare, by_number, choose, refuse_header
+from Datasets.columns import SPLIT_COLUMNS, bare, by_number, choose, refuse_header, refuse_second_header
 from Datasets.interactions import TEST, TRAIN, VAL, Interactions
+from Datasets.oddities import oddities
 from Formats.Tables import open_table
 from Formats.Times import Times
 from Formats.Values import EMPTY, NUMBER, BadValueError, Ids, distinct, finite_numbers, one_array
@@ -100,6 +101,7 @@ def read_interactions(source, reading=None):
     for table, (positions, _) in zip(tables, chosen, strict=True):
         if table.names is None and reading.header is None:
             refuse_header(table, positions)
+        refuse_second_header(table)
     _check_same_columns(tables, chosen)
     parts = _parts_of_all(tables, chosen, reading)
     columns = {part: _READERS[part](reading) for part in parts}
@@ -112,6 +114,9 @@ def read_interactions(source, reading=None):
         log(_line(table, told, columns, left_out))
     users, user_ids = columns.pop('user').result()
     items, item_ids = columns.pop('item').result()
+    for side, ids in (('user', user_ids), ('item', item_ids)):
+        for sentence in oddities(ids, side):
+            log(f'WARNING: {sentence}')
     found = {part: column.result() for part, column in columns.items()}
     pa.default_memory_pool().release_unused()
     return Interactions(users, items, found.get('rating'), found.get('time'),
@@ -178,7 +183,7 @@ def _read(table, positions, columns, reading):
     left_out, row = [], 0
     encoded = [place for part, place in positions.items() if part in ENCODED]
     for arrays in table.blocks(list(positions.values()), encoded):
-        _refuse_second_header(table, positions, arrays, row)
+        _refuse_header_among_rows(table, positions, arrays, row)
         for part, array in zip(positions, arrays, strict=True):
             if part not in columns:
                 continue
@@ -195,7 +200,7 @@ def _read(table, positions, columns, reading):
     return left_out
 
 
-def _refuse_second_header(table, positions, arrays, row):
+def _refuse_header_among_rows(table, positions, arrays, row):
     """InputError where the header comes again among the rows, as in files that were put one after another."""
     if not table.header:
         return

@@ -59,7 +59,7 @@ def nul_byte(path, number):
 def find_dialect(line, quotes=True):
     """The dialect that the first line tells: a tab before ::, before whichever of , ; | is most frequent, before
     spaces. quotes: whether a " may be a quote at all."""
-    bare = re.sub('"(?:[^"]|"")*"', '', line)
+    bare = re.sub('"(?:[^"]|"")*"', 'quoted', line)
     if '\t' in line.strip(BLANKS.replace('\t', '')):
         return Dialect('\t', quotes and all(re.fullmatch('".*"', cell) for cell in line.split('\t')))
     if '::' in bare:
