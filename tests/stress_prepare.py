@@ -31,11 +31,11 @@ def write_interactions(path, total, rng):
     pa.csv.write_csv(table, path, pa.csv.WriteOptions(quoting_style='none'))
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--interactions', type=int, default=10**7)
     parser.add_argument('flags', nargs='*', help='more flags of prepare.py, after --')
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / 'clicks.csv'
         write_interactions(source, arguments.interactions, np.random.default_rng(0))
