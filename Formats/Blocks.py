@@ -20,6 +20,7 @@ from Utils.Errors import InputError
 BLOCK = 2**24  # bytes
 AHEAD = 2      # blocks that are read while one is worked on
 UNEVEN = re.compile(rb'  |(?:^|[\r\n]) | (?:[\r\n]|$)')  # spaces that do not stand alone between two cells
+BLANK_LINE = re.compile(f'(?:^|[\r\n])[{re.escape(BLANKS)}]+(?:[\r\n]|$)')
 ENCODED = pa.dictionary(pa.int32(), pa.string())
 INNER = b'\x02'  # what pyarrow is given as separator where the file's own is not one character
 
@@ -100,7 +101,7 @@ class _Reader:
     def _plain(self, piece, quotes):
         """The piece as pyarrow can read it rightly; None where it has to be gone through line by line."""
         separator = self.dialect.separator.encode()
-        if self.width == 1 and re.search(rb'(?:^|[\r\n])[ \t]+(?:[\r\n]|$)', piece):
+        if self.width == 1 and BLANK_LINE.search(piece.decode()):
             return None
         if quotes and not _quotes_are_plain(piece, separator):
             return None
