@@ -164,9 +164,9 @@ def written_user_lists(matrices, out):
 
 
 @pytest.mark.parametrize(('name', 'written'), [
-    ('tiktok', written_csv), ('tiktok', written_json_lines), ('tiktok', written_parquet), ('tiktok', written_colons),
-    ('tiktok', written_lists), ('tiktok', written_user_lists), ('sports', written_json_lines),
-    ('sports', written_lists)])
+    *((name, written) for name in ('tiktok', 'sports')
+      for written in (written_csv, written_json_lines, written_parquet, written_colons, written_lists)),
+    ('tiktok', written_user_lists)])
 def test_published_data_through_every_format_and_back(tmp_path, name, written):
     matrices = of_real(name)
     assert run(tmp_path, *written(matrices, tmp_path)) == 0
