@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from DataHandler import UserRows, require_features
+from Utils.Adam import Adam
 from Utils.Diffusion import Denoiser, GaussianDiffusion, denoising_losses, draw_fusion
 from Utils.Errors import InputError
 from Utils.FastSampling import make_sampler
@@ -71,7 +72,7 @@ class MDMNS(nn.Module):
                                            settings.noise_max, device)
         self.levels = noise_levels(settings.steps) if settings.noise_levels is None else settings.noise_levels
         self.denoiser_optimisers = {
-            name: torch.optim.Adam(self.denoisers[slot(name)].parameters(), settings.lr, fused=True)
+            name: Adam(self.denoisers[slot(name)].parameters(), settings.lr, fused=True)
             for name in self.modalities}
 
     def loop_parameters(self):

@@ -10,6 +10,7 @@ import torch
 from DataHandler import NegativeSampler
 from Runs.Checkpoint import random_states, restore_random_states
 from Runs.Results import Best
+from Utils.Adam import Adam
 from Utils.Errors import InputError, NotFiniteError
 from Utils.Pass import Pass
 
@@ -24,7 +25,7 @@ class Training:
         self.generator = torch.Generator(rows.items.device).manual_seed(settings.seed)
         self.model = model_class(dataset, settings, self.generator)
         parameters = list(self.model.loop_parameters())
-        self.optimiser = torch.optim.Adam(parameters, settings.lr, fused=True) if parameters else None
+        self.optimiser = Adam(parameters, settings.lr, fused=True) if parameters else None
         self.sampler = NegativeSampler(rows) if parameters else None
         self.best = Best()
         self.epoch = 0  # the one in progress

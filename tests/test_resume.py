@@ -95,7 +95,7 @@ def test_stopped_at_any_step(command, tmp_path, monkeypatch, capsys, flags, numb
     """A signal comes at a random step, of the denoisers or of the training; it is saved and gone on with from there."""
     assert main(command('alone', flags)) == 0
     pick = random.Random(f'{SEED} {flags} {number}')
-    step = torch.optim.Adam.step
+    step = Adam.step
     for attempt in range(2):
         name, calls, at = f'stopped{attempt}', [0], pick.randint(1, 40)
 
@@ -106,7 +106,7 @@ def test_stopped_at_any_step(command, tmp_path, monkeypatch, capsys, flags, numb
             return step(self, *args)
 
         with monkeypatch.context() as patch:
-            patch.setattr(torch.optim.Adam, 'step', signalled)
+            patch.setattr(Adam, 'step', signalled)
             assert main(command(name, flags)) == 128 + number
         assert re.search(r'^Main.py: stopped in epoch \d and saved', capsys.readouterr().err, re.MULTILINE)
         assert (tmp_path / name / 'checkpoint.pt').exists()
