@@ -1,4 +1,4 @@
-"""The models that MDMNS is compared with: name for --model -> class."""
+"""The models by their names for --model: MDMNS, and those that it is compared with."""
 from Baselines.bm3 import BM3
 from Baselines.diffmm import DiffMM
 from Baselines.ease import EASE
@@ -14,9 +14,11 @@ from Baselines.ngcf import NGCF
 from Baselines.popularity import Popularity
 from Baselines.sgl import SGL
 from Baselines.vbpr import VBPR
+from Model import MDMNS
 
 BASELINES = {
     'pop': Popularity, 'itemknn': ItemKNN, 'ease': EASE, 'ials': IALS, 'mfbpr': MFBPR,
     'ngcf': NGCF, 'lightgcn': LightGCN, 'sgl': SGL, 'ncl': NCL, 'hccf': HCCF,
     'vbpr': VBPR, 'lgcnm': LightGCNM, 'bm3': BM3, 'lattice': LATTICE, 'diffmm': DiffMM,
 }
+MODELS = {'mdmns': MDMNS, **BASELINES}

@@ -17,6 +17,8 @@ class SGL(LightGCN):
     Means over the batch stand in place of the paper's sums.
     """
 
+    flags = LightGCN.flags | {'edge_drop', 'ssl_reg', 'temp', 'cl_sample', 'nce_chunk'}
+
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         self.keep(torch.ones(2, len(self.rows.items), dtype=torch.bool, device=generator.device))

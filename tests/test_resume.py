@@ -20,6 +20,7 @@ from Baselines import BASELINES
 from Main import Training, main
 from Runs.Checkpoint import load_checkpoint, random_states, restore_random_states
 from Utils.Graph import Graph, drop_entries, normalised_graph
+from Utils.Adam import Adam
 from Utils.TimeLogger import Stopwatch
 
 ROOT = Path(__file__).resolve().parent.parent
