@@ -7,7 +7,8 @@ import shlex
 import subprocess
 from argparse import ArgumentParser
 from collections import Counter
-from functools import cache
+from contextlib import suppress
+from functools import cache, reduce
 from importlib.util import find_spec
 from pathlib import Path
 from unittest import mock
@@ -93,7 +94,7 @@ def test_every_link_leads_somewhere(document):
                 broken.append(f'line {number}: {link}: no such file in the repository')
             elif anchor and anchor not in anchors_of(target):
                 broken.append(f'line {number}: {link}: no such heading')
-    assert broken == []
+    assert not broken, '\n'.join(broken)
 
 
 # Commands
@@ -168,7 +169,7 @@ def test_every_command_can_be_given(words):
     """Its script is there and knows its flags; where no value is left open, they are understood, values and all."""
     if words[0] == 'make':
         makefile = (ROOT / 'Makefile').read_text()
-        assert [target for target in words[1:] if not re.search(rf'^{target}:', makefile, re.M)] == []
+        assert all(re.search(rf'^{target}:', makefile, re.M) for target in words[1:])
         return
     module, arguments = module_of(words)
     if module is None:
@@ -177,7 +178,7 @@ def test_every_command_can_be_given(words):
     passes_on = 'Main.py' in (parser.epilog or '')
     known = {*parser._option_string_actions, *(build_parser()._option_string_actions if passes_on else ())}
     flags = [word.partition('=')[0] for word in arguments if word.startswith('--') and word != '--']
-    assert [flag for flag in flags if flag not in known] == []
+    assert {*flags} <= known, f'{module} does not know {", ".join({*flags} - known)}'
     if not arguments or '--help' in flags or any(PLACEHOLDER.fullmatch(word) for word in arguments):
         return  # the script is only named, or its form is shown
     try:
@@ -209,7 +210,25 @@ def test_every_file_that_is_named_exists(path):
                 folder in OURS and not {ROOT / named, path.parent / named} & {*FILES}):
             missing.append(named)
     missing += [module for module in NAMED_MODULE.findall(path.read_text()) if find_spec(module) is None]
-    assert missing == []
+    assert not missing, ', '.join(missing)
+
+
+def is_there(name):
+    """Whether a dotted name, such as Model.MDMNS.project, leads to something."""
+    parts = name.split('.')
+    for n in range(len(parts), 0, -1):
+        with suppress(ImportError):
+            return reduce(lambda found, part: getattr(found, part, None), parts[n:],
+                          importlib.import_module('.'.join(parts[:n]))) is not None
+    return False
+
+
+@pytest.mark.parametrize('document', DOCUMENTS, ids=name_of)
+def test_everything_that_is_named_by_its_module_exists(document):
+    rooms = '|'.join({path.relative_to(ROOT).parts[0].removesuffix('.py') for path in SCRIPTS} - {'docs', 'tests'})
+    names = set(re.findall(rf'(?<![\w/.])((?:{rooms})(?:\.[A-Za-z_]\w*)+)', document.read_text()))
+    missing = [name for name in sorted(names) if not name.endswith('.py') and not is_there(name)]
+    assert not missing, ', '.join(missing)
 
 
 def test_readme_names_every_folder_at_the_top():

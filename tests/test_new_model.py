@@ -1,15 +1,17 @@
 """The example of Baselines/README.md, set up as that page says: it learns, repeats itself, goes on, has a grid."""
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
-import test_baselines_training as adopting
+import test_baselines_training
+import test_flags
 
 import Params
-from Baselines import BASELINES
+from Baselines import BASELINES, MODELS
 from Experiments import Sweep
-from Main import MODELS, main
+from Main import main
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / 'Baselines' / 'README.md').read_text()
@@ -35,8 +37,9 @@ def name(monkeypatch):
         exec(FLAG, {**vars(Params), FLAG.split('.')[0]: parser.add_argument_group('of the example')})
         return parser
 
-    monkeypatch.setattr(Params, 'build_parser', build_with_flag)
-    monkeypatch.setattr(Sweep, 'build_parser', build_with_flag)
+    for module in list(sys.modules.values()):
+        if getattr(module, '__dict__', {}).get('build_parser') is build:
+            monkeypatch.setattr(module, 'build_parser', build_with_flag)
     return name
 
 
@@ -47,9 +50,10 @@ def test_it_ranks_the_demo_better_than_popularity(tmp_path, name):
     assert result['best_val']['test']['recall'] > 1.3 * result['popularity']['recall']
 
 
-def test_what_every_baseline_has_to_hold(rng, name):
-    adopting.test_the_seed_decides_everything(rng, name)
-    adopting.test_the_state_holds_all_that_training_goes_on_with(rng, name)
+def test_what_every_baseline_has_to_hold(rng, monkeypatch, name):
+    test_baselines_training.test_the_seed_decides_everything(rng, name)
+    test_baselines_training.test_the_state_holds_all_that_training_goes_on_with(rng, name)
+    test_flags.test_a_model_reads_what_it_declares(rng, monkeypatch, name)
 
 
 def test_its_scores_can_be_read_from_the_run(tmp_path, name):
