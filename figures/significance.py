@@ -151,8 +151,8 @@ def draw(reference, comparisons, protocols, path):
 def default_runs(options, flags):
     """The ablation's, and beside its folder those of cross-modal contrast for longer and the baselines' chosen ones."""
     declared = variants(flags)
-    provide(jobs_of({name: f'{BASE} {EPOCHS} {own}' for name, (_, _, own) in declared.items()}, options, flags), NAME,
-            options)
+    provide(jobs_of({name: f'{BASE} {EPOCHS} {own}' for name, (_, _, own) in declared.items()}, options, flags,
+                    changed=('modalities',)), NAME, options, flags)
     beside = options.root.parent
     return [run for folder in (*(options.root / name for name in declared), beside / 'cl0-d64',
                                *sorted(beside.glob('baselines/*/chosen')))

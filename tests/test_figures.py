@@ -3,6 +3,7 @@ import csv
 import json
 import shlex
 import shutil
+import subprocess
 from dataclasses import asdict
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from conftest import planted, write_dataset
 
 from DataHandler import UserRows, load_dataset
-from Experiments import Jobs
+from Experiments import Pool
 from Experiments.SavedRuns import by_settings, read_run
 from Experiments.Tables import ROOT, spread, write_csv
 from figures import ablation, approximations, curves, dataset, groups, performance, sensitivity, significance
@@ -77,13 +78,14 @@ def made(monkeypatch, rng):
     """The folders of runs that were made; instead of training, known figures are written."""
     folders = []
 
-    def run_job(job, show):
+    def launch(job, slot):
         folders.append(job.folder)
         settings = parse(list(job.flags))
         recall = rng.random()
         save_run(job.folder, shlex.join(job.flags), settings.seed, [recall] * 4, ([0, 1], [recall] * 2), settings.data)
+        return subprocess.Popen(['true'], stdout=subprocess.PIPE)
 
-    monkeypatch.setattr(Jobs, 'run_job', run_job)
+    monkeypatch.setattr(Pool, 'launch', launch)
     return folders
 
 
@@ -91,10 +93,10 @@ def made(monkeypatch, rng):
                          ids=lambda script: script.NAME)
 def test_run_makes_what_is_missing(script, made, tmp_path, to, capsys):
     command = ['--root', str(tmp_path / 'runs'), '--to', str(to), '--seeds', '1', '2']
-    script.main([*command, '--run', '--latdim', '8'])
+    script.main([*command, '--run', '--dims', '8'])
     assert len(made) == len(set(made)) > 2
     assert {folder.name for folder in made} == {'seed1', 'seed2'}
-    assert {read_run(folder).settings['latdim'] for folder in made} <= {8, 16, 32, 128}
+    assert {tuple(read_run(folder).settings['dims']) for folder in made} == {(8,)}
     assert (to / f'{script.NAME}.png').is_file()
     first = made[0]
     shutil.rmtree(first)
@@ -103,10 +105,10 @@ def test_run_makes_what_is_missing(script, made, tmp_path, to, capsys):
     assert not made
     assert f'1 of {len(set(tmp_path.glob("runs/**/result.json"))) + 1} runs are not there (the first: {first})' in (
         capsys.readouterr().out)
-    script.main([*command, '--run', '--latdim', '8'])
+    script.main([*command, '--run', '--dims', '8'])
     assert made == [first]
-    with pytest.raises(InputError, match='holds a run with --latdim'):
-        script.main([*command, '--run', '--latdim', '9'])
+    with pytest.raises(InputError, match='holds a run with --dims'):
+        script.main([*command, '--run', '--dims', '9'])
 
 
 def test_run_makes_the_published_table(made, tmp_path, to, monkeypatch):

@@ -19,8 +19,8 @@ from conftest import SEED, planted, write_dataset
 from Baselines import BASELINES
 from Main import Training, main
 from Runs.Checkpoint import load_checkpoint, random_states, restore_random_states
-from Utils.Graph import Graph, drop_entries, normalised_graph
 from Utils.Adam import Adam
+from Utils.Graph import Graph, drop_entries, normalised_graph
 from Utils.TimeLogger import Stopwatch
 
 ROOT = Path(__file__).resolve().parent.parent
