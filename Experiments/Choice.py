@@ -1,6 +1,7 @@
 """What a sweep's runs come to: the table of all of them, and the point with the best validation Recall."""
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 
@@ -8,7 +9,7 @@ from DataHandler import find_folder, load_matrix
 from Datasets.generate import ensure_generated
 from Experiments.Grids import name_of, words_of
 from Experiments.Jobs import Job
-from Experiments.SavedRuns import read_run
+from Experiments.SavedRuns import read_run, told
 from Experiments.Tables import replacing, write_csv
 from Params import parse
 from Runs.Lock import Lock
@@ -26,7 +27,8 @@ def check_distinct(points, flags):
     """InputError where two points are the same settings in other words."""
     seen = {}
     for point in points:
-        key = json.dumps(Job(Path(), (*flags, *words_of(point))).settings, sort_keys=True)
+        settings = parse([*flags, *words_of(point)], combined=False)
+        key = json.dumps(told(asdict(settings)), sort_keys=True)
         if key in seen:
             raise InputError(f'The points {seen[key]} and {name_of(point)} are the same: leave one of them out.')
         seen[key] = name_of(point)

@@ -9,6 +9,7 @@ from math import prod
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import GridSampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState, create_trial
 
@@ -122,9 +123,11 @@ class Study:
         lock = JournalFileOpenLock(str(self.path))
         try:
             self._drop_half_a_line(lock)
-            storage = optuna.storages.JournalStorage(JournalFileBackend(str(self.path), lock_obj=lock))
-            return optuna.create_study(storage=storage, study_name=self.name, direction='maximize',
-                                       load_if_exists=True, sampler=RandomSampler())
+            self.storage = JournalStorage(JournalFileBackend(str(self.path), lock_obj=lock))
+            if self.name in optuna.get_all_study_names(self.storage):
+                return optuna.load_study(storage=self.storage, study_name=self.name, sampler=RandomSampler())
+            return optuna.create_study(storage=self.storage, study_name=self.name, direction='maximize',
+                                       load_if_exists=True, sampler=RandomSampler())  # another worker may be quicker
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f'{self.path} is damaged ({type(error).__name__}): remove it. The runs stay, and a new '
                              'one is made from them.') from error
@@ -192,7 +195,7 @@ class Study:
         for step, recall in recalls.items():
             if step in trial.intermediate_values:
                 continue
-            self.study._storage.set_trial_intermediate_value(trial._trial_id, step, recall)
+            self.storage.set_trial_intermediate_value(trial._trial_id, step, recall)
             if self.pruner.prune(self.study, self.trials()[name_of(point)]):
                 self.study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
                 return True

@@ -22,7 +22,8 @@ class Slot:
     devices: tuple = ()
 
     def environment(self):
-        return {**os.environ, **(dict.fromkeys(THREADS, str(self.threads)) if self.threads else {})}
+        return {**os.environ, 'PYTHONUNBUFFERED': '1',  # each line is heard as it is said
+                **(dict.fromkeys(THREADS, str(self.threads)) if self.threads else {})}
 
     def flags(self):
         return ('--device', *self.devices) if self.devices else ()
@@ -56,7 +57,8 @@ def slots_of(options, flags=()):
 def launch(job, slot):
     """Main.py in a process of its own, which goes on where the run's folder stands; all that it says in one pipe.
 
-    It is in a process group of its own, so that Ctrl-C reaches it once, from here, and it can save where it is.
+    It is in a process group of its own, so that Ctrl-C reaches it once, from here, and it can save where it is. Where
+    this process is killed, it ends, saved, as soon as it has something to say.
     """
     return subprocess.Popen([sys.executable, *job.command(), *slot.flags(), '--resume'], stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,

@@ -22,7 +22,7 @@ MULTI_LEVEL = '--cl_method 1 --cl_sample 1024'
 # Flags of Main.py that a script sets, or leaves out, for each of its runs, and what says the same of all of them
 SET = {**OURS, 'seed': 'give --seeds', 'out': 'give --root', 'resume': 'what was begun goes on anyway',
        'data': '--data is a flag of the script', 'recommend': 'give --load and one of the runs to Main.py'}
-PARTS = ('variants', 'models', 'data')  # flags that say which runs are made
+PARTS = ('variants', 'models', 'data', 'jobs', 'devices')  # flags that say which runs are made, and how
 
 
 def command_line(name, description, root=None, seeds=(421,), runs=False, data=True, variants=True):
@@ -67,9 +67,10 @@ def read_command_line(parser, argv):
     if getattr(options, 'run', None) and getattr(options, 'runs', None):
         raise InputError('--run makes the runs in --root; leave out either it or --runs.')
     for name in PARTS:
-        if isinstance(getattr(options, name, None), list) and not options.run:
-            raise InputError(f'--{name} says which runs --run makes, and is of no use without it: all that is there is '
-                             'drawn.')
+        value = getattr(options, name, None)
+        if isinstance(value, (list, int)) and not options.run:
+            raise InputError(f'--{name} says which runs --run makes, or how, and is of no use without it: all that is '
+                             'there is drawn.')
     own = getattr(options, 'data', None)
     if isinstance(own, str) and own != DATA and options.root == parser.get_default('root'):
         options.root = Path(*(own if part == DATA else part for part in options.root.parts))

@@ -233,7 +233,8 @@ def test_a_signal_ends_a_sweep_cleanly_and_it_goes_on(flags, made, tmp_path, num
     start = ('import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); '
              'from Experiments.Sweep import main; sys.exit(main(sys.argv[1:]))')
     process = subprocess.Popen([sys.executable, '-c', start, *command], cwd=ROOT, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, 'PYTHONPATH': str(ROOT)}, stdout=subprocess.DEVNULL)
+                               env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+                               stdout=subprocess.DEVNULL)
     run = out / 'temp=0.2' / 'seed421'
     deadline = time.monotonic() + 60
     while not (run / 'metrics.csv').exists():
