@@ -272,6 +272,9 @@ def default_runs(options, flags):
     wanted = (not options.models or 'mdmns' in options.models) and (not options.data or DATA in options.data)
     jobs = jobs_of(MDMNS, options, flags) if wanted else []
     found = list(sweeps(options, flags)) if options.run else []
+    if (options.models or options.data) and not jobs + found:
+        raise InputError('Of these models none is run on these data sets: the log says which need features, and '
+                         '--data_dir which data sets are there.')
     provide([*jobs, *(job for sweep in found for job in sweep.jobs)], NAME, options, flags, Several(found))
     return [run for pattern in (*MDMNS, '*/baselines/*/chosen') for run in find_runs(options.root, pattern)]
 

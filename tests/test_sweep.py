@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -200,6 +201,19 @@ def test_a_grid_from_a_file(tmp_path):
         path.write_text(broken)
         with pytest.raises(InputError, match=r'not a file of grids|no grid for'):
             Grids.read_grids(path, 'lightgcn')
+
+
+def test_a_sweep_of_an_earlier_version_is_finished(made, tmp_path, monkeypatch):
+    """One that was made before there were studies, workers and half of the flags: it is told, and no byte changes."""
+    out = Path('results/tiktok/baselines/lightgcn')
+    shutil.copytree(ROOT / 'tests' / 'sweeps' / 'lightgcn', tmp_path / out)
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
+    best = Sweep.sweep(['--grids', str(ROOT / 'tests' / 'sweeps' / 'grids.json'), '--model', 'lightgcn', '--data',
+                        'tiktok', '--data_dir', 'nowhere', '--out', str(out), '--final_seeds', '421', '1', '2'])
+    assert best['settings'] == {'reg': '0.03'}
+    assert not made
+    assert {path: path.read_bytes() for path in out.rglob('*') if path.is_file()} == before
 
 
 def test_a_run_of_other_settings_is_not_taken_for_the_job(tmp_path):
