@@ -18,8 +18,8 @@ import sys
 from Baselines import MODELS
 from Baselines.popularity import popularity_scores
 from DataHandler import UserRows, load_dataset
-from Datasets.coherence import log_coherence
 from Datasets.generate import ensure_generated
+from Features.Coherence import log_coherence
 from Params import parse
 from Runs.Checkpoint import ALL, PREVIOUS, remove_checkpoints, save_checkpoint
 from Runs.Flags import flags_read

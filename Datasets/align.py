@@ -21,8 +21,8 @@ from DataHandler import (
     load_matrix,
     read_features,
 )
-from Datasets.coherence import coherence
 from Datasets.refine import common_edges, match
+from Features.Coherence import coherence
 from Formats.Words import listed
 from Params import Parser, number
 from Utils.Command import run_command

@@ -24,9 +24,9 @@ from DataHandler import (
     read_matrix,
     split_statistics,
 )
-from Datasets.coherence import coherence
 from Datasets.files import report_files
 from Datasets.generate import ensure_generated
+from Features.Coherence import coherence
 from Params import Parser
 from Utils.Command import run_command
 from Utils.Errors import InputError

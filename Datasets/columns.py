@@ -1,4 +1,6 @@
 """Which column of a table is the user, item, rating, time and split label: by flag, else by its name."""
+import re
+
 from Formats.Cells import BLANKS
 from Formats.Values import NUMBER
 from Formats.Words import listed, shown
@@ -15,6 +17,7 @@ MORE_COLUMNS = {  # where none of these is there; compared without blanks, - and
     'item': ('itemid', 'productid', 'movieid', 'trackid', 'songid', 'bookid', 'videoid', 'articleid', 'artistid',
              'businessid', 'newsid', 'gameid', 'isbn', 'sku', 'product', 'movie')}
 SPLIT_COLUMNS = ('split', 'set', 'subset', 'fold', 'partition', 'x_split')  # likely labels, which have to be asked for
+DIGIT = re.compile('[0-9]')
 UNWANTED = 'none'  # in the place of a column's name: the part is not read
 KNOWN = {name for names in KNOWN_COLUMNS.values() for name in names} | {
     name for names in MORE_COLUMNS.values() for name in names}
@@ -35,14 +38,19 @@ def by_number(named):
     return any(numbers)
 
 
-def refuse_header(table):
-    """InputError where the first row of a table, opened as one without header, seems to be a header all the same."""
+def refuse_header(table, positions):
+    """InputError where the first row of a table that was opened as one without header seems to be one all the same.
+
+    positions: part -> position of its column.
+    """
     first, rows = table.head[0], table.head[1:]
-    words = {bare(cell) for cell in first}
-    numeric = [bool(rows) and all(NUMBER.fullmatch(row[place]) for row in rows) for place in range(table.width)]
-    above = [place for place in range(table.width)
-             if numeric[place] and first[place] and not NUMBER.fullmatch(first[place])]
-    if words & KNOWN or above:
+    columns = [[row[place] for row in rows] for place in range(table.width)]
+    numbers = [place for place, cells in enumerate(columns)
+               if first[place] and not NUMBER.fullmatch(first[place]) and all(map(NUMBER.fullmatch, cells))]
+    digits = [place for place, cells in enumerate(columns)
+              if first[place] and not DIGIT.search(first[place]) and all(map(DIGIT.search, cells))]
+    known = [place for place in positions.values() if bare(first[place]) in KNOWN]
+    if known or ((numbers or digits) and len(rows) > 1):
         raise InputError(f'{table.path} has a header ({listed(first)}): give the columns by name, or say --header no '
                          'if the first line is a row.')
     if table.width > 2 and first == [str(number) for number in range(table.width)]:
@@ -80,6 +88,7 @@ def choose(table, named, wanted):
 
 def _named(table, part, name):
     if table.names is not None:
+        name = name.partition(':')[0] if table.form == 'atomic' else name
         for compared in (str, str.lower, bare):
             found = [place for place, cell in enumerate(table.names) if compared(cell) == compared(name)]
             if len(found) > 1:

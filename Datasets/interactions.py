@@ -53,14 +53,18 @@ def once_each(data):
 
 def _repeated(data):
     """The interactions whose user and item occur more than once together, and a number for each such pair."""
-    keys = data.users.astype(np.int64) * len(data.item_ids) + data.items
-    ordered = np.sort(keys)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(twice):
-        return twice, twice
-    twice = np.unique(twice)
-    again = np.flatnonzero(twice[np.minimum(np.searchsorted(twice, keys), len(twice) - 1)] == keys)
-    return again, keys[again]
+    n_items = len(data.item_ids)
+    keys = data.users * np.int64(n_items)
+    keys += data.items
+    keys.sort()
+    twice = np.unique(keys[1:][keys[1:] == keys[:-1]])
+    del keys
+    of_user, of_item = np.zeros(len(data.user_ids), bool), np.zeros(n_items, bool)
+    of_user[twice // n_items] = of_item[twice % n_items] = True
+    again = np.flatnonzero(of_user[data.users] & of_item[data.items])  # most others are out, with little work
+    keys = data.users[again] * np.int64(n_items) + data.items[again]
+    same = np.isin(keys, twice)
+    return again[same], keys[same]
 
 
 def in_two_splits(data):
@@ -126,11 +130,11 @@ def split(data, how, ratio, rng):
             parts[chosen] = part
         return parts
     lots = rng.random(len(data))
-    order = (np.argsort(lots, kind='stable') if how == 'random' or data.times is None else
+    order = (np.argsort(lots) if how == 'random' or data.times is None else
              np.lexsort((lots, data.times)))
     order = _by_user(data.users, order)
     counts = np.bincount(data.users)
-    mine = data.users[order]
+    mine = np.repeat(np.arange(len(counts), dtype=np.int32), counts)  # the user of each, in that order
     from_end = (np.cumsum(counts) - 1)[mine] - np.arange(len(data))
     if how == 'random':
         n_test, n_val = (np.floor(counts * ratio[part] / sum(ratio) + 0.5).astype(int) for part in (TEST, VAL))
@@ -145,5 +149,6 @@ def split(data, how, ratio, rng):
 def _by_user(users, order):
     """The order (interactions) sorted by user, and within each user as it was: a sparse matrix's change to rows does
     just that, without comparing anything."""
+    order = order.astype(np.int32)
     places = (users[order], np.arange(len(order), dtype=np.int32))
     return sp.coo_matrix((order, places), (int(users.max()) + 1, len(order))).tocsr().data

@@ -16,13 +16,20 @@ import scipy.sparse as sp
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from DataHandler import SPLITS, interactions as as_csr, is_one_name
-from Datasets import features
 from Datasets.check import split_facts, table_one
-from Datasets.coherence import coherence
 from Datasets.folders import new_folder, save_dataset, sha256
 from Datasets.interactions import at_least, in_two_splits, k_core, once_each, renumbered, split
 from Datasets.raw import read_interactions
 from Datasets.sources import add_flags, reading_of, source_files
+from Features.Coherence import coherence
+from Features.Items import (
+    FILLED,
+    add_feature_flags,
+    feature_arguments,
+    filled,
+    read_features,
+    without_incomplete,
+)
 from Params import Parser, number
 from Utils.Command import run_command
 from Utils.Errors import InputError
@@ -41,30 +48,32 @@ def build_parser():
                         help='default: label where there is --label or an x_label, else random')
     parser.add_argument('--ratio', type=number(float, 0), nargs=3, default=(8, 1, 1),
                         metavar=('TRAIN', 'VAL', 'TEST'), help='of --split random and time; default 8 1 1')
-    features.add_flags(parser)
+    add_feature_flags(parser)
     parser.add_argument('--seed', type=number(int, 0), default=421, help='of the random split')
     return parser
 
 
-def filtered(data, min_rating, kcore, found=None):
-    """The interactions that are left, and how many there were after each step. found: modality -> Features, without
-    which an item is dropped; None: none is dropped for that."""
-    steps = {'read': len(data)}
-    if found:
-        data = features.without_incomplete(data, found)
+def gathered(arguments, source, files):
+    """The interactions that are left, the features by modality, the ids of all items of the source, which they go by,
+    and how many interactions there were after each step."""
+    data = read_interactions(source, reading_of(arguments, source))
+    all_items, steps = data.item_ids, {'read': len(data)}
+    found = read_features(files, all_items, arguments.feature_ids, arguments.feature_order)
+    if found and arguments.missing == 'drop':
+        data = without_incomplete(data, found)
         steps['of items with all features'] = len(data)
-    if min_rating is not None:
-        data = at_least(data, min_rating)
-        steps[f'rated {min_rating:g} or higher'] = len(data)
+    if arguments.min_rating is not None:
+        data = at_least(data, arguments.min_rating)
+        steps[f'rated {arguments.min_rating:g} or higher'] = len(data)
     if len(data):
         if data.labels is not None and (twice := in_two_splits(data)):
             log(f'WARNING: {twice:,} pairs of user and item are in more than one split: of each the earliest counts')
         data = once_each(data)
         steps['user and item once each'] = len(data)
-    if kcore:
-        data = k_core(data, kcore)
-        steps[f'{kcore}-core'] = len(data)
-    return data, steps
+    if arguments.kcore:
+        data = k_core(data, arguments.kcore)
+        steps[f'{arguments.kcore}-core'] = len(data)
+    return data, found, all_items, steps
 
 
 def matrices(data, parts):
@@ -96,11 +105,8 @@ def prepare(arguments, command):
         raise InputError(f'{folder} is there already: choose another --name, or remove it.')
     if arguments.ratio[0] == 0:
         raise InputError(f'--ratio got {arguments.ratio}, expected a positive part for training.')
-    files = features.feature_arguments(arguments.features)
-    data = read_interactions(source, reading_of(arguments, source))
-    all_items = data.item_ids
-    found = features.read_features(files, all_items, arguments.feature_ids, arguments.feature_order)
-    data, steps = filtered(data, arguments.min_rating, arguments.kcore, found if arguments.missing == 'drop' else None)
+    files = feature_arguments(arguments.features)
+    data, found, all_items, steps = gathered(arguments, source, files)
     for step, n in steps.items():
         log(f'interactions, {step}: {n:,}')
     if not len(data):
@@ -114,12 +120,12 @@ def prepare(arguments, command):
             raise InputError(f'No interaction falls into the {name} split: choose another --split or --ratio'
                              + (' (random withholds none of a user with fewer than five at 8 1 1; leave-one-out one of '
                                 'three).' if how == 'random' else '.'))
-    tables, filled = {}, {}
+    tables, lacking = {}, {}
     for modality, each in found.items():
-        tables[modality], filled[modality] = features.filled(each, kept, all_items, arguments.missing)
-        if filled[modality]:
-            log(f'modality {modality}: {filled[modality]:,} items lack features or some of their values: filled with '
-                f'{features.FILLED[arguments.missing]}')
+        tables[modality], lacking[modality] = filled(each, kept, all_items, arguments.missing)
+        if lacking[modality]:
+            log(f'modality {modality}: {lacking[modality]:,} items lack features or some of their values: filled with '
+                f'{FILLED[arguments.missing]}')
         log(f'modality {modality}: {coherence(splits["train"], tables[modality])}')
 
     table = table_one(splits)
@@ -127,7 +133,7 @@ def prepare(arguments, command):
                if isinstance(source, dict) else {'interactions': source})
     write(folder, splits, tables, data, {
         'name': name, 'command': command, 'split': how, 'seed': arguments.seed, 'interactions': steps,
-        'statistics': table | split_facts(splits), 'items_without_features': filled,
+        'statistics': table | split_facts(splits), 'items_without_features': lacking,
         'sources': {what: {'file': path.name, **({} if path.is_dir() else {'sha256': sha256(path)})}
                     for what, path in (sources | files).items()}})
     log(f'{folder}: {table["users"]:,} users, {table["items"]:,} items, interactions {table["train"]:,} train / '

@@ -2,12 +2,14 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from Datasets.columns import SPLIT_COLUMNS, bare, by_number, choose, refuse_header
 from Datasets.interactions import TEST, TRAIN, VAL, Interactions
 from Formats.Tables import open_table
 from Formats.Times import Times
-from Formats.Values import EMPTY, NUMBER, BadValueError, Ids, distinct, finite_numbers
+from Formats.Values import EMPTY, NUMBER, BadValueError, Ids, distinct, finite_numbers, one_array
 from Formats.Words import shown
 from Utils.Errors import InputError
 from Utils.TimeLogger import log
@@ -95,9 +97,9 @@ def read_interactions(source, reading=None):
     tables = _opened_alike(source.values() if by_split else [source], reading)
     chosen = [choose(table, named, reading.wanted) for table, named in tables]
     tables = [table for table, _ in tables]
-    for table in tables:
+    for table, (positions, _) in zip(tables, chosen, strict=True):
         if table.names is None and reading.header is None:
-            refuse_header(table)
+            refuse_header(table, positions)
     _check_same_columns(tables, chosen)
     parts = _parts_of_all(tables, chosen, reading)
     columns = {part: _READERS[part](reading) for part in parts}
@@ -107,10 +109,11 @@ def read_interactions(source, reading=None):
         if not len(table):
             raise InputError(f'{table.path} holds no interaction.')
         labels.append(np.full(len(table), split, np.int8) if by_split else None)
-        log(_line(table, told, columns, left_out, reading))
+        log(_line(table, told, columns, left_out))
     users, user_ids = columns.pop('user').result()
     items, item_ids = columns.pop('item').result()
     found = {part: column.result() for part, column in columns.items()}
+    pa.default_memory_pool().release_unused()
     return Interactions(users, items, found.get('rating'), found.get('time'),
                         np.concatenate(labels) if by_split else found.get('label'),
                         user_ids.to_pylist(), item_ids.to_pylist())
@@ -175,6 +178,7 @@ def _read(table, positions, columns, reading):
     left_out, row = [], 0
     encoded = [place for part, place in positions.items() if part in ENCODED]
     for arrays in table.blocks(list(positions.values()), encoded):
+        _refuse_second_header(table, positions, arrays, row)
         for part, array in zip(positions, arrays, strict=True):
             if part not in columns:
                 continue
@@ -191,7 +195,24 @@ def _read(table, positions, columns, reading):
     return left_out
 
 
-def _line(table, told, columns, left_out, reading):
+def _refuse_second_header(table, positions, arrays, row):
+    """InputError where the header comes again among the rows, as in files that were put one after another."""
+    if not table.header:
+        return
+    again = None
+    for part, array in zip(positions, arrays, strict=True):
+        if part in ('user', 'item'):
+            array = one_array(array)
+            name = array.dictionary.index(table.header[positions[part]]).as_py()
+            if name < 0:
+                return
+            here = pc.equal(array.indices, name)
+            again = here if again is None else pc.and_(again, here)
+    if pc.any(again).as_py():
+        raise InputError(f'{table.where(row + again.index(True).as_py())} is the header again: take it out.')
+
+
+def _line(table, told, columns, left_out):
     """What is logged of a table that was read."""
     said = []
     for part, text in told.items():
@@ -199,6 +220,6 @@ def _line(table, told, columns, left_out, reading):
         if part in columns:
             said.append(f'{part} = {text}' + (f' ({unit})' if unit else ''))
     hints = [f'column {shown(name)} is not used: --label {name} takes it for the split' for name in table.names or ()
-             if bare(name) in SPLIT_COLUMNS and 'label' not in reading.wanted]
+             if bare(name) in SPLIT_COLUMNS and 'label' not in columns]
     return '; '.join([f'{table.path}: {table.told}', ', '.join(said), f'{len(table):,} rows', *table.notes, *left_out,
                       *hints])

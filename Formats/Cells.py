@@ -31,11 +31,9 @@ class BadLineError(Exception):
 
 def split_line(line, dialect):
     """The cells of one line, stripped of blanks at both ends, without their quotes; BadLineError."""
-    separator = dialect.separator
+    separator = dialect.separator or '\n'  # which is in no line
     if separator == SPACES:
         line = line.strip(BLANKS)
-    if not separator:
-        return [line.strip(BLANKS)]
     if not dialect.quotes or '"' not in line:
         return [cell.strip(BLANKS) for cell in
                 (re.split(' +', line) if separator == SPACES else line.split(separator))]

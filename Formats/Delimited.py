@@ -13,6 +13,7 @@ from Formats.Words import shown
 from Utils.Errors import InputError
 
 EXCEL = re.compile('"?sep=(.)"?', re.IGNORECASE)  # the line that tells Excel the separator
+RULER = re.compile(r'[-=+:|,;\t ]*[-=]{2}[-=+:|,;\t ]*')
 TYPED = re.compile(r'[^:]+:(token|float)(_seq)?')  # a cell of RecBole's headers
 
 
@@ -23,7 +24,7 @@ def delimited_table(path, lines, separator=None, header=True, form='csv'):
     if excel and separator is None:
         separator, told, start, number = excel[1], ' (as its first line says)', lines[0].end, lines[0].number + 1
         lines = lines[1:] or [lines[0]]
-    quotes = form == 'csv' and path.suffix != '.inter'
+    quotes = form == 'csv' and '.inter' not in path.suffixes
     dialect = (find_dialect(lines[0].text, quotes) if separator is None else
                Dialect(separator, quotes and separator != '\t'))
     first = cells_of(path, lines[0].text, lines[0].number, dialect)
@@ -33,6 +34,7 @@ def delimited_table(path, lines, separator=None, header=True, form='csv'):
         if form == 'atomic':
             names = [name.partition(':')[0] for name in names]
     names, width, spare = _shape(path, names, first, rows[:HEAD_ROWS], dialect)
+    _refuse_ruler(path, rows[:1], dialect)
     head = [checked_cells(path, line.text, line.number, dialect, width, names) for line in rows[:HEAD_ROWS]]
     if names and spare:
         names = names[:-1]
@@ -47,7 +49,7 @@ def delimited_table(path, lines, separator=None, header=True, form='csv'):
 
     told = f'{dialect.told()}{told}, {"header" if header else "no header"}'
     return Table(path, form, names, width - spare, [row[:width - spare] for row in head], told, opener,
-                 separator=dialect.separator)
+                 separator=dialect.separator, header=first if header else None)
 
 
 def _shape(path, names, first, rows, dialect):
@@ -67,6 +69,14 @@ def _shape(path, names, first, rows, dialect):
             f'after it: if {shown(cells[0][0])} is the name of a row, as R writes them, write the table with '
             f'row.names = FALSE; else {shown(cells[0][-1])} comes after the last column, {shown(names[-1])}.')
     return names, len(names), False
+
+
+def _refuse_ruler(path, rows, dialect):
+    """InputError where the line below the header only draws a line, as in tables that are made to be looked at."""
+    for line in rows:
+        if RULER.fullmatch(line.text):
+            raise InputError(f'{path}: line {line.number:,} only rules a line below the header ({shown(line.text)}): '
+                             f'take it out{", and the marks around the cells" if dialect.separator == "|" else ""}.')
 
 
 def _check_spare(path, block, width):

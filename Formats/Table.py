@@ -38,6 +38,7 @@ class Table:
     opener: object = field(repr=False)  # (positions, encoded) -> Blocks
     unit: str = 'line'  # what rows are counted in
     separator: str = ''  # of a delimited table
+    header: list | None = None  # its first line's cells, as they are in the file, where they are the names
     notes: list = field(default_factory=list)  # what reading it has shown besides, for the log
     done: list = field(default_factory=list, repr=False)  # (first row, Block without its columns)
 

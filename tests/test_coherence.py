@@ -10,7 +10,7 @@ from conftest import planted, write_dataset
 
 from DataHandler import SPLITS, feature_files, load_features, load_matrix
 from Datasets import check
-from Datasets.coherence import BLOCK, PERMUTATIONS, SEED, coherence, draw_pairs
+from Features.Coherence import BLOCK, PERMUTATIONS, SEED, coherence, draw_pairs
 from Main import main
 
 REAL = Path(__file__).resolve().parent.parent.parent / 'shared' / 'data'

@@ -12,8 +12,8 @@ import torch
 
 from DataHandler import load_dataset
 from Datasets import prepare
-from Datasets.features import filled, read_features, rows_in_order, without_incomplete
-from Datasets.interactions import Interactions
+from Features.Arrays import Rows
+from Features.Items import filled, read_features, rows_in_order
 from Utils.Errors import InputError
 
 CASES = Path(__file__).resolve().parent / 'cases'
@@ -385,29 +385,27 @@ def test_features_of_no_item(vectors, tmp_path):
         read(path, ['p', 'q'], missing='mean')
 
 
-def test_dropping_comes_before_the_core(rng):
+def test_dropping_comes_before_the_core(rng, tmp_path):
     """Items without all features go first, so that every user and item left still has k interactions."""
-    pairs = np.argwhere(rng.random((12, 9)) < 0.6)
-    data = Interactions(pairs[:, 0], pairs[:, 1], None, None, None, [f'u{n}' for n in range(12)],
-                        [f'i{n}' for n in range(9)])
-    tables = {name: rng.normal(size=(9, 2)) for name in ('image', 'text')}
-    tables['image'][4, 1] = np.nan
-    found = {name: read_table(table, data.item_ids) for name, table in tables.items()}
-    found['text'].rows[7] = -1
-    left = without_incomplete(data, found)
-    assert set(left.items) == set(pairs[:, 1]) - {4, 7}
-    core, steps = prepare.filtered(data, None, 4, found)
-    assert not {4, 7} & set(core.items)
-    assert len(core) == 0 or min(np.bincount(core.users)[core.users].min(), np.bincount(core.items)[core.items].min()
-                                 ) >= 4
-    assert steps['of items with all features'] == len(left)
-    assert list(steps)[:2] == ['read', 'of items with all features']
-
-
-def read_table(table, item_ids):
-    from Datasets.arrays import Rows
-    from Datasets.features import Features
-    return Features(Rows(Path('f.npy'), table, None), np.arange(len(item_ids)))
+    pairs = [(user, item) for user in range(14) for item in rng.choice(9, 7, replace=False)]
+    (tmp_path / 'a.csv').write_text('user,item\n' + ''.join(f'u{user},i{item}\n' for user, item in pairs))
+    (tmp_path / 'f.csv').write_text('item,x,y\n' + ''.join(f'i{n},{n},{"" if n == 4 else n}\n' for n in range(9)))
+    (tmp_path / 'g.csv').write_text('item,z\n' + ''.join(f'i{n},{n}\n' for n in range(9) if n != 7))
+    assert run(tmp_path / 'a.csv', tmp_path, f'image={tmp_path / "f.csv"}', f'text={tmp_path / "g.csv"}', '--missing',
+               'drop', '--kcore', '5') == 0
+    left = [(user, item) for user, item in pairs if item not in (4, 7)]
+    while True:  # one step at a time
+        users, items = ([pair[side] for pair in left] for side in (0, 1))
+        poor = {pair for pair in left if users.count(pair[0]) < 5 or items.count(pair[1]) < 5}
+        if not poor:
+            break
+        left = [pair for pair in left if pair not in poor]
+    facts = json.loads((tmp_path / 'made' / 'dataset.json').read_text())
+    assert list(facts['interactions'])[:2] == ['read', 'of items with all features']
+    assert facts['interactions']['of items with all features'] == sum(item not in (4, 7) for _, item in pairs)
+    assert facts['statistics']['together'] == facts['interactions']['5-core'] == len(left)
+    kept = sorted({item for _, item in left})
+    assert sorted(load_dataset(tmp_path, 'made').features['text'][:, 0].tolist()) == kept
 
 
 def test_rows_in_order_are_those_of_all_items_of_the_file(tmp_path, capsys):
@@ -421,9 +419,9 @@ def test_rows_in_order_are_those_of_all_items_of_the_file(tmp_path, capsys):
     assert 'row n is the n-th item to appear' in capsys.readouterr().out
 
 
-def run(path, folder, features, *flags):
+def run(path, folder, *flags):
     return prepare.main([str(path), '--name', 'made', '--data_dir', str(folder), '--split', 'leave-one-out',
-                         '--features', features, *flags])
+                         '--features', *flags])
 
 
 REFUSALS = {'04-feature-rows-off-by-one/image.npy': ['9 rows', 'the ids 1 to 8', '--feature_order'],
@@ -501,6 +499,6 @@ def test_cases_of_missing_rows(tmp_path, name, missing):
 def test_the_order_of_a_table_is_the_same_for_any_rows(rng):
     """Shuffling the items of a file does not change which row is whose, but for their appearance."""
     ids = [str(number) for number in rng.permutation(30)]
-    table = read_table(np.arange(60.).reshape(30, 2), ids).found
+    table = Rows(Path('f.npy'), np.arange(60.).reshape(30, 2), None)
     for order in (None, 'number', 'sorted'):
         assert rows_in_order(table, ids, order).tolist() == [int(name) for name in ids]

@@ -3,8 +3,8 @@ import re
 
 import numpy as np
 
-from Datasets.arrays import NUMPY, ids_as_text
-from Datasets.keyed import with_header_or_not
+from Features.Arrays import NUMPY, ids_as_text
+from Features.Tables import with_header_or_not
 from Formats.Tables import open_table
 from Formats.Words import listed, shown
 from Utils.Errors import InputError

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from Datasets.arrays import Rows
 from Datasets.columns import KNOWN_COLUMNS, MORE_COLUMNS, bare
+from Features.Arrays import Rows
 from Formats.Blocks import lines_of
 from Formats.Cells import BLANKS
 from Formats.Opening import unpacked
@@ -17,7 +17,7 @@ from Formats.Values import NUMBER
 from Formats.Words import listed, shown
 from Utils.Errors import InputError
 
-ITEM_NAMES = {*KNOWN_COLUMNS['item'], *MORE_COLUMNS['item'], 'id', 'ids', 'index_id'}
+ITEM_NAMES = {*KNOWN_COLUMNS['item'], *MORE_COLUMNS['item'], 'id', 'ids'}
 UNNAMED = re.compile(r'(unnamed: \d+|__index_level_\d+__|index|)')  # what pandas calls a column that counts the rows
 BETWEEN = re.compile(r'[\s,;|]+')
 
@@ -162,6 +162,11 @@ def _json_cells(table, name):
 
 
 def _from_text(table, row, cell):
+    if cell[:1] == '[':
+        try:
+            return json.loads(cell) or None
+        except ValueError:  # numbers without commas between them, or something else
+            pass
     words = [word for word in BETWEEN.split(cell.strip(BLANKS + '[]()')) if word]
     for word in words:
         if not NUMBER.fullmatch(word):

@@ -1,10 +1,11 @@
 """Features from array files: .npy (plain or in a .zip), .npz, PyTorch's .pt, and folders with one .npy per item."""
-import io
 import pickle
 import re
 import warnings
 import zipfile
+import zlib
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def read_array_file(path, known):
     with open(path, 'rb') as file:
         head = file.read(HEAD)
     if head.startswith(NUMPY):
-        return _table(path, _array(path, path.read_bytes()))
+        return _table(path, _array(path, partial(open, path, 'rb')))
     if head.startswith(ZIP):
         return _archive(path, known)
     if path.suffix.lower() in ('.pt', '.pth') and head[:1] == b'\x80':  # of PyTorch before 1.6
@@ -57,16 +58,19 @@ def read_array_file(path, known):
     return None
 
 
-def _array(name, content):
-    """The bytes of a .npy -> array; InputError, with that name of the file."""
+def _array(name, opener):
+    """A .npy that the function opens -> array; InputError, with that name of the file."""
     try:
-        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    except MemoryError:
+        with opener() as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (MemoryError, OSError):
         raise
     except Exception as error:  # numpy has several kinds of failure for a damaged file
-        if content.startswith(NUMPY) and re.search(rb"'descr': '\|?O", content[:256]):
+        with opener() as file:
+            head = file.read(HEAD)
+        if head.startswith(NUMPY) and re.search(rb"'descr': '\|?O", head):
             raise InputError(f'{name} holds {OBJECTS}.') from error
-        what = name_of(content[:HEAD]) if not content.startswith(NUMPY) else None
+        what = None if head.startswith(NUMPY) else name_of(head)
         raise InputError(f'{name} is {what or "damaged or cut short: no whole .npy array could be read from it"}.'
                          ) from error
 
@@ -133,7 +137,7 @@ def _folder(path, known):
                          f'({listed([str(folder.relative_to(path)) for folder in folders], 6)}): give one of them.')
     folder = folders[0]
     files = sorted(file for file in folder.glob('*.npy') if not _is_hidden(file.relative_to(path)))
-    arrays = [_array(file, file.read_bytes()) for file in files]
+    arrays = [_array(file, partial(open, file, 'rb')) for file in files]
     rows = _of_items(path, [file.name.removesuffix('.npy').strip(BLANKS) for file in files], arrays, known,
                      lambda number: files[number])
     others = sum(1 for file in folder.iterdir() if file.suffix != '.npy' and not file.name.startswith('.'))
@@ -160,8 +164,8 @@ def _archive(path, known):
                 return None
             if len(arrays) < len(names) or not arrays:
                 raise InputError(f'{path} holds {listed(names, 6) or "nothing"}; only .npy arrays were expected.')
-            found = {name: _array(f'{path}: {name}', archive.read(name)) for name in arrays}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zipfile.zlib.error) as error:
+            found = {name: _array(f'{path}: {name}', partial(archive.open, name)) for name in arrays}
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise InputError(f'{path} is damaged or cut short, or needs a password: no array could be read from it.'
                          ) from error
     if path.suffix != '.npz' and len(found) == 1:
@@ -182,9 +186,9 @@ def _of_names(path, names, arrays, known):
                       ids_as_text(path, arrays[ids]))
     if len(arrays) == 1 and not matched:
         return _table(path, arrays[0], [f'array {shown(names[0])}'])
-    if not matched and any(array.ndim > 1 and len(array) > 1 for array in arrays):
+    if not matched:
         raise InputError(f'{path} holds the arrays {told}; expected were ids and one table ({AS_NPZ}), or one array '
-                         'per item, named by its id.')
+                         f'per item, named by its id, such as {shown(min(known))}.')
     return _of_items(path, names, arrays, known, lambda number: f'{path}: the array {shown(names[number])}')
 
 

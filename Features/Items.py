@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from Datasets.arrays import Rows, read_array_file
 from Datasets.interactions import whole_numbers
-from Datasets.keyed import read_keyed
-from Datasets.row_ids import read_ids
+from Features.Arrays import Rows, read_array_file
+from Features.RowIds import read_ids
+from Features.Tables import read_keyed
 from Formats.Words import listed, shown
 from Utils.Errors import InputError
 from Utils.TimeLogger import log
@@ -24,7 +24,7 @@ WAY_OUT = ('give the features by id, or say the order: --feature_ids FILE (the i
            '(as the items first appear in the interactions)')
 
 
-def add_flags(parser):
+def add_feature_flags(parser):
     parser.add_argument('--features', nargs='+', default=[], metavar='MODALITY=FILE',
                         help='a table with the id of each item (text with any separator, JSON, Parquet), .npz or .pt '
                              'with ids, a folder of one .npy per item, or an array without ids: .npy .npz .pt')
