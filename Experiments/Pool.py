@@ -64,8 +64,10 @@ class Pool:
         self.waiting = False
         self.selector = selectors.DefaultSelector()
         self.estimates = Estimates([job.folder for job in jobs], slots[0].threads)
-        self.progress = Progress(len(jobs), len(jobs) - len(self.left), self.estimates, len(slots))
-        self.progress.announce(self.left, source.later())
+        self.progress = Progress(len(jobs) - len(self.left), self.estimates, len(slots),
+                                 source.example() or next(iter(jobs), None))
+        self.expect()
+        self.progress.announce(self.left)
 
     def work(self):
         """Make all runs, or wait until others have made them. InputError at the end where some failed."""
@@ -95,7 +97,7 @@ class Pool:
             elif new := self.source.more():
                 missing(new)  # refuses folders of other runs
                 self.left += new
-                self.progress.grow(len(new))
+                self.expect()
             else:
                 self.look_at = time.monotonic() + POLL
                 if self.left and not self.children and not self.waiting:
@@ -181,13 +183,17 @@ class Pool:
                 self.leave_out(job)
             elif code < 0:
                 self.died(job, -code)
-            elif not self.run_at_work(job):  # else somebody was quicker
+            elif not self.was_in_use(child):
                 job.mark('failed').write_text(child.last or f'exit code {code}')
                 self.fail(job, child.last or f'exit code {code}')
                 with suppress(OSError):  # not empty
                     job.folder.parent.rmdir()
         finally:
             child.claim.release()
+
+    def was_in_use(self, child):
+        """Whether a run elsewhere was quicker, as one that outlives its worker may be; the job is looked at again."""
+        return any(words in child.last for words in (RunFolder.IN_USE, Lock.LOST)) or self.run_at_work(child.job)
 
     def close(self, child):
         """Its exit code; its slot is free."""
@@ -214,9 +220,12 @@ class Pool:
             self.progress.advance(job.folder)
         self.source.made(job)
 
+    def expect(self):
+        self.progress.expect(len(self.left) + len(self.failures), self.source.later())
+
     def leave_out(self, job):
         self.left.remove(job)
-        self.progress.grow(-1)
+        self.expect()
 
     def died(self, job, number):
         """Killed from outside (a machine out of memory, ...): it goes on later, unless it got no further than when it

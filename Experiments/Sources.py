@@ -14,6 +14,9 @@ class Source:
         """How many jobs `more` will still bring, as far as that is known."""
         return 0
 
+    def example(self):
+        """A job like those that `more` will bring; None where they are like those that are known."""
+
     def wanted(self, job):
         return True
 
@@ -47,6 +50,9 @@ class Several(Source):
 
     def later(self):
         return sum(source.later() for source in self.sources)
+
+    def example(self):
+        return next((job for source in self.sources if (job := source.example())), None)
 
     def _source_of(self, job):
         return self.of.get(job.folder, self.plain)

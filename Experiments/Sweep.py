@@ -14,9 +14,9 @@ points whose seeds are all finished the one with the highest mean validation Rec
 --search grid tries every point; random and tpe (Optuna's tree-structured Parzen estimator) as many as --trials says, in
 all: after 10 the same command with 30 tries 20 more. OUT/study.journal is the search's Optuna study, for
 optuna-dashboard. --prune stops the runs of a point whose first seed falls behind in validation Recall: median, behind
-the median of the finished points at the same epoch; halving, not in the best third at a ninth and at a third of
---epoch. A pruned run is saved and not finished: it is in no table and not chosen. Without --prune the same command goes
-on with it.
+the median of the finished points at the same epoch, once there are four; halving, not in the best third at a ninth and
+at a third of --epoch. A pruned run is saved and not finished: it is in no table and not chosen. Without --prune the
+same command goes on with it.
 
 --grid takes FLAG=VALUE,VALUE,...; the words of a value of several words are joined by `_` (or separated by spaces, in
 quotes): noise_levels=0_0_1_2,0_0.5. The value `none` of such a flag is the flag alone. FLAG=LOW..HIGH and
@@ -39,8 +39,9 @@ from Experiments.Choice import (
     write_results,
 )
 from Experiments.Grids import OURS, Range, name_of, points_of, read_grid, read_grids, words_of
-from Experiments.Jobs import missing
+from Experiments.Jobs import Job, missing
 from Experiments.Pool import make_runs
+from Experiments.Progress import counted
 from Experiments.SavedRuns import describe, read_metrics, read_run
 from Experiments.Search import PRUNERS, SEARCHES, Space, Study, pruner_of
 from Experiments.Slots import add_slots, slots_of
@@ -177,17 +178,22 @@ class Sweep(Source):
             return jobs
         if self.final is None and all(job.finished() for _, jobs in self._kept() for job in jobs):
             self.final = self._final_jobs(self.write())
-            return self.final
+            return missing(self.final)  # the others are copies
         return []
 
     def later(self):
         """Trials that TPE will propose, and runs of the chosen point that will not be copies."""
+        if self.final is not None:
+            return 0
         options = self.options
         trials = max(0, options.trials - len(self.planned)) if options.search == 'tpe' else 0
         if self.needed:
             return trials * len(options.seeds) + len(set(options.final_seeds) - set(options.seeds))
         return sum(not (job.finished() or (Path(folder) / job.folder.name / 'result.json').is_file())
                    for job, folder in self._chosen_jobs(best_of(candidates_of(self._kept()))))
+
+    def example(self):
+        return Job(self.options.out / 'trial', self.flags) if self.options.search == 'tpe' else None
 
     def wanted(self, job):
         return not self.options.prune or not self._is_pruned(job)
@@ -285,7 +291,8 @@ def sweep(argv=None):
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f'{options.out} cannot be made ({error.strerror}): choose another --out.') from error
-    log(f'{options.trials or len(whole.planned)} points, {len(options.seeds)} seeds each; results in {options.out}')
+    log(f'{counted(options.trials or len(whole.planned), "point")}, {counted(len(options.seeds), "seed")} each; '
+        f'results in {options.out}')
     make_runs(whole.jobs, whole.slots, options.keep_embeddings, whole)
     best = whole.write()
     if best is None:

@@ -23,6 +23,8 @@ POLL = 0.05  # seconds between two attempts
 
 
 class Lock:
+    LOST = 'This process no longer holds'
+
     def __init__(self, path):
         """path: the lock file; the folder that it is in has to be there."""
         self.path = Path(path)
@@ -73,7 +75,7 @@ class Lock:
         """InputError where this process no longer holds the lock: then another may be at work, and write."""
         owner = self.lease.owner
         if owner is None or owner.token != self.lease.token:
-            raise InputError(f'This process no longer holds {self.path}: the file was removed, or {self.holder()} has '
+            raise InputError(f'{self.LOST} {self.path}: the file was removed, or {self.holder()} has '
                              f'taken the work over because this one stood still for more than {STALE} seconds. It '
                              'ends here and writes nothing more.')
 

@@ -82,6 +82,7 @@ class RunFolder:
     FILES = ('config.json', 'metrics.csv', 'result.json', 'per_user.npz', 'embeddings.npz')
     ALL_FILES = (*FILES, *ALL)
     LOCK = '.lock'
+    IN_USE = 'Another run is at work in'
 
     def __init__(self, path):
         self.path = Path(path)
@@ -98,8 +99,8 @@ class RunFolder:
             raise InputError(f'The run folder {self.path} cannot be made or written to ({error.strerror}): '
                              'choose another with --out.') from error
         if not taken:
-            raise InputError(f'Another run is at work in {self.path} ({self.lock.holder()}): wait for its end, or '
-                             'choose another --out.')
+            raise InputError(f'{self.IN_USE} {self.path} ({self.lock.holder()}): wait for its end, or choose another '
+                             '--out.')
         put_back(self.path, self.ALL_FILES)
         for name in self.FILES:
             if (self.path / name).is_dir():

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments.Grids import words_of
 from Experiments.SavedRuns import by_settings, find_runs, given_runs, read_json, told
 from Experiments.Sources import Several
-from Experiments.Sweep import Sweep
+from Experiments.Sweep import Sweep, command_line as sweep_flags
 from Experiments.Tables import FIGURES, PAGES, spread, write_csv, write_markdown
 from Experiments.Words import labels, what_was_run
 from figures.runs import (
@@ -244,9 +244,19 @@ def chosen_recall(row):
     return mean(getattr(row.get(f'{CHOSEN} recall'), 'values', ()) or (0,))
 
 
+def refuse_flags_of_sweeps(flags):
+    """InputError where a flag is none of Main.py's but one that the sweeps of the table have from this script."""
+    of_sweeps = {name for action in sweep_flags()._actions for name in action.option_strings if action.dest != 'help'}
+    for word in flags:
+        if (name := word.partition('=')[0]) in of_sweeps:
+            raise InputError(f'{name} cannot be passed on to the runs: it is a flag of sweeps, and those of the table '
+                             f'are given by Baselines/{GRIDS.name}. python -m Experiments.Sweep takes it.')
+
+
 def sweeps(options, flags):
     """The sweep of every model with a grid, on each published data set that is there; models that need features where
     there are some. Of those models and data sets that --models and --data name."""
+    refuse_flags_of_sweeps(flags)
     grids = list(read_json(GRIDS)['models']) if GRIDS.is_file() else []
     models = chosen(list(dict.fromkeys((*MODELS, *grids))), options.models, 'models')
     datasets = list(dict.fromkeys(row['dataset'] for row in read_csv('published_table2.csv')))

@@ -83,6 +83,8 @@ def test_runs_on_another_data_set_have_a_folder_of_their_own(made, tmp_path, to,
     (sensitivity, '--latdim 8', r'--latdim cannot be passed on .* \(latdim=16\)'),
     (approximations, '--precision high', r'--precision cannot be passed on .* \(precision/bf16\)'),
     (performance, '--cl_method 0', '--cl_method cannot be passed on'),
+    (performance, '--models ease --data_dir Datasets --final_seeds 3', '--final_seeds cannot .* a flag of sweeps'),
+    (performance, '--prune=median', '--prune cannot be passed on .* a flag of sweeps'),
     (ablation, '--jobs 0', 'of at least 1'),
     (ablation, '--devices cuda:99', 'CUDA device 99 is not there'),
 ])

@@ -25,10 +25,11 @@ from Experiments.Slots import Slot, add_slots, slots_of
 from Experiments.Sources import Source
 from Params import Parser, parse
 from Runs.Lock import Lock
+from Runs.Results import RunFolder
 from Utils.Errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = '--latdim 4 --dims 8 --guide_fused_hidden_dim 4 --batch 64 --topk 5 --lr 0.02 --device cpu --epoch 50'
+TINY = '--latdim 4 --dims 8 --guide_fused_hidden_dim 4 --batch 64 --topk 5 --lr 0.02 --device cpu --epoch 20'
 # A worker that notes which runs it begins: their process numbers
 WORKER = '''
 import sys
@@ -115,7 +116,7 @@ def test_workers_and_runs_are_killed_at_random(flags, begin, in_process, tmp_pat
     out, pick, finished = tmp_path / 'sweep', random.Random(SEED), {}
     workers, kills = [begin(*words, str(out), '--jobs', '2') for _ in range(2)], []
     while len(kills) < 4 and any(worker.poll() is None for worker in workers):
-        time.sleep(pick.uniform(0.5, 2))
+        time.sleep(pick.uniform(0.3, 1.5))
         finished |= {path: path.stat().st_mtime_ns for path in out.glob('*/*/result.json') if path not in finished}
         at_work = [(int(number), folder) for number, folder in begun(tmp_path) if alive(number)]
         assert len({folder for _, folder in at_work}) == len(at_work), 'never two at once in one folder'
@@ -135,6 +136,10 @@ def test_workers_and_runs_are_killed_at_random(flags, begin, in_process, tmp_pat
     said = '\n'.join(path.read_text() for path in tmp_path.glob('said*'))
     assert 'Traceback' not in said, said
     assert results(out) == results(tmp_path / 'alone'), kills
+    starts = [folder for _, folder in begun(tmp_path)]
+    assert len(set(starts)) == len(finished_runs := [*out.glob('*/*/result.json')]) == 4
+    again = kills.count('run') + 2 * kills.count('worker') + (codes != {0})  # a worker takes its two runs with it
+    assert len(starts) <= len(finished_runs) + again, (starts, kills)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, 'no finished run is made again'
     assert not [*out.rglob('.*'), *out.rglob('*partial*'), *out.rglob('checkpoint*')], 'nothing is left of the dead'
 
@@ -263,6 +268,16 @@ def test_a_run_that_is_killed_goes_on_as_long_as_it_gets_further(launched, tmp_p
     assert (tmp_path / 'a' / 'result.json').exists()
 
 
+def test_a_run_that_another_was_quicker_than_has_not_failed(launched, tmp_path):
+    """One that outlived its worker had the folder, and has ended since."""
+    in_use = f'echo "Main.py: {RunFolder.IN_USE} x (process 1 on y): wait."; exit 2'
+    launched.commands['a'] = f'[ -e first ] || {{ touch first; {in_use}; }}; rm first; {FINISH}'
+    make_runs(jobs_in(tmp_path, 'a'))
+    assert launched.names() == ['a', 'a']
+    assert {path.name for path in (tmp_path / 'a').iterdir()} == {'result.json'}
+    assert not list(tmp_path.glob('.*'))
+
+
 def test_what_a_dead_worker_left_behind_is_removed(launched, tmp_path):
     """It died between the end of its run and the removal of what only serves to continue it."""
     job = jobs_in(tmp_path, 'a')[0]
@@ -336,12 +351,20 @@ def test_the_time_that_is_left_is_that_of_the_runs_most_alike(tmp_path, monkeypa
 def test_before_it_starts_it_says_how_many_are_missing_and_for_how_long(launched, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Estimates, 'RESULTS', tmp_path / 'results')
     make_runs(jobs_in(tmp_path, 'a'))
-    assert '1 of 1 runs are missing: no finished run is like them' in capsys.readouterr().out
+    assert '1 of 1 run is missing: no finished run is like them' in capsys.readouterr().out
     other = jobs_in(tmp_path, 'x', flags='--model ngcf --data tiny')
     launched.commands['b'] = f'sleep 0.1; {FINISH}'
     make_runs([*jobs_in(tmp_path, *'abc'), *other], [Slot(1), Slot(1)])
     said = capsys.readouterr().out
     assert '3 of 4 runs are missing; 2 at a time: about 3 s for 2 of them; no finished run is like the others' in said
     assert re.search(r'best test Recall 0.5000, 3 s \| 2 of 4 runs, about \d s left', said)
+    class Search(Source):
+        def later(self):
+            return 3
+
+    make_runs(jobs_in(tmp_path, *'abd'), source=Search())
+    said = capsys.readouterr().out
+    assert '4 of 6 runs are missing (3 of points that are still to be chosen): about 12 s' in said
+    assert '3 of 6 runs, about 9 s left' in said
     make_runs([*jobs_in(tmp_path, *'abc'), *other])
     assert 'all 4 runs are there' in capsys.readouterr().out
