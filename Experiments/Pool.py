@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from Experiments.Estimates import Estimates
 from Experiments.Jobs import missing
-from Experiments.Progress import Progress
+from Experiments.Progress import Progress, counted
 from Experiments.Slots import Slot, launch
 from Experiments.Sources import Source
 from Runs.Lock import Lock
@@ -152,7 +152,7 @@ class Pool:
         held = [(job, next((lock for lock in (self.locks.get(job.folder), self.claims.get(job.folder))
                             if lock and lock.path.exists()), None)) for job in self.left]
         names = [f'{job.folder}' + (f' ({lock.holder()})' if lock else '') for job, lock in held[:3]]
-        log(f'waiting for {len(held)} runs that are at work elsewhere: {", ".join(names)}'
+        log(f'waiting for {counted(len(held), "run")} at work elsewhere: {", ".join(names)}'
             + (', ...' if len(held) > len(names) else ''))
 
     # What comes of it
@@ -261,7 +261,8 @@ class Pool:
         number = signal.SIGINT
         if self.children:
             with suppress(OSError):  # whoever reads it may be gone
-                log(f'stopping; {len(self.children)} runs at work save where they are')
+                log(f'stopping, once {counted(len(self.children), "run")} at work '
+                    f'{"has" if len(self.children) == 1 else "have"} saved')
         while self.children:
             for child in self.children.values():
                 child.process.send_signal(number)

@@ -52,8 +52,8 @@ class Progress:
         return (seconds, known) if each is None else (seconds + each * self.later, known + self.later)
 
     def __enter__(self):
-        self.bar = tqdm(desc='runs', total=self.total, initial=self.done, disable=None, dynamic_ncols=True,
-                        bar_format='{desc} {n_fmt}/{total_fmt} |{bar}|{postfix}')
+        self.bar = tqdm(total=self.total, initial=self.done, disable=None, dynamic_ncols=True,
+                        bar_format='runs {n_fmt}/{total_fmt} |{bar}| {desc}')
         return self
 
     def __exit__(self, *_):
@@ -75,7 +75,7 @@ class Progress:
         if not self.bar.disable:
             names = [child.job.name + (f' epoch {child.epoch}' if child.epoch else '') for child in children]
             shown = ', '.join(names[:NAMED]) + (', ...' if len(names) > NAMED else '')
-            self.bar.set_postfix_str(f'{self.time_left(left, children).lstrip(", ")} | {shown}'.strip(' |'))
+            self.bar.set_description_str(f'{self.time_left(left, children).lstrip(", ")} | {shown}'.strip(' |'))
 
     def time_left(self, left, children):
         """', about 12 min left', or nothing where nothing is known."""

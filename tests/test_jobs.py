@@ -231,7 +231,7 @@ def test_what_others_hold_is_waited_for(launched, tmp_path, capsys):
     thread.join()
     assert launched.names() == ['c', 'b']
     said = capsys.readouterr().out
-    assert f'waiting for 2 runs that are at work elsewhere: {jobs[0].folder} (process {os.getpid()} on ' in said
+    assert f'waiting for 2 runs at work elsewhere: {jobs[0].folder} (process {os.getpid()} on ' in said
     assert said.count('waiting') == 1
 
 
