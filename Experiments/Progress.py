@@ -57,6 +57,7 @@ class Progress:
         return self
 
     def __exit__(self, *_):
+        self.bar.set_description_str('')
         self.bar.close()
 
     def advance(self, folder):
