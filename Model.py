@@ -8,6 +8,7 @@ from torch import nn
 
 from DataHandler import UserRows, require_features
 from Params import TRAINED
+from Utils.Adam import Adam
 from Utils.Diffusion import Denoiser, GaussianDiffusion, denoising_losses, draw_fusion
 from Utils.Errors import InputError
 from Utils.FastSampling import make_sampler
@@ -76,7 +77,7 @@ class MDMNS(nn.Module):
         self.diffusion = GaussianDiffusion(settings.steps, settings.noise_scale, settings.noise_min,
                                            settings.noise_max, device)
         self.denoiser_optimisers = {
-            name: torch.optim.Adam(self.denoisers[slot(name)].parameters(), settings.lr, fused=True)
+            name: Adam(self.denoisers[slot(name)].parameters(), settings.lr, fused=True)
             for name in self.modalities}
 
     def loop_parameters(self):

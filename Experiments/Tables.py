@@ -1,9 +1,11 @@
 """Tables behind the figures: as CSV, as Markdown, and in the pages that show them, so that no number there is typed by
 hand."""
 import csv
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from uuid import uuid4
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / 'figures'
@@ -31,13 +33,24 @@ def spread(values):
     return Spread(tuple(value for value in values if value is not None))
 
 
+@contextmanager
+def replacing(path):
+    """A path to write to, whose file takes the place of `path` at the end: nobody ever reads half of it."""
+    partial = path.with_name(f'{path.stem}.{uuid4().hex}.partial{path.suffix}')  # others may be at the same file
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_csv(path, rows, columns=None):
     """rows: dictionaries; keys that are not among the columns (default: all keys) are left out."""
     rows = [{name: cell for column, value in row.items()
              for name, cell in (value.cells(column) if isinstance(value, Spread) else {column: value}).items()}
             for row in rows]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='') as file:
+    with replacing(Path(path)) as partial, open(partial, 'w', newline='') as file:
         writer = csv.DictWriter(file, columns or list(dict.fromkeys(name for row in rows for name in row)),
                                 extrasaction='ignore')
         writer.writeheader()
@@ -50,14 +63,14 @@ def write_markdown(name, rows, folder, pages=()):
     lines = [list(rows[0]), ['---'] * len(rows[0]), *(list(row.values()) for row in rows)]
     text = '\n'.join('| ' + ' | '.join(str(cell) for cell in line) + ' |' for line in lines)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    (Path(folder) / f'{name}.md').write_text(text + '\n')
+    with replacing(Path(folder) / f'{name}.md') as partial:
+        partial.write_text(text + '\n')
     start, end = f'<!-- {name} -->', f'<!-- /{name} -->'
     for path in pages:
         page = path.read_text()
         before, found, rest = page.partition(start)
         _, closed, after = rest.partition(end)
         if found and closed:
-            partial = path.with_suffix('.partial')
-            partial.write_text(f'{before}{start}\n{text}\n{end}{after}')
-            partial.replace(path)
+            with replacing(path) as partial:
+                partial.write_text(f'{before}{start}\n{text}\n{end}{after}')
     return text

@@ -1,6 +1,5 @@
 """What a run leaves in its folder, and the two protocols by which its best epoch is chosen."""
 import csv
-import fcntl
 import json
 import os
 import platform
@@ -16,6 +15,7 @@ import torch
 from Runs.Aside import drop, put_aside, put_back
 from Runs.Checkpoint import ALL, NEWEST, PREVIOUS, sync_folder
 from Runs.Identity import PARTS, data_folder, data_parts
+from Runs.Lock import Lock
 from Utils.Errors import InputError
 from Utils.Metrics import NAMES, UserMetrics
 
@@ -82,6 +82,7 @@ class RunFolder:
     FILES = ('config.json', 'metrics.csv', 'result.json', 'per_user.npz', 'embeddings.npz')
     ALL_FILES = (*FILES, *ALL)
     LOCK = '.lock'
+    IN_USE = 'Another run is at work in'
 
     def __init__(self, path):
         self.path = Path(path)
@@ -91,13 +92,15 @@ class RunFolder:
 
     def __enter__(self):
         try:
-            self._lock()
-        except BlockingIOError as error:
-            raise InputError(f'Another run is at work in {self.path}: wait for its end, or choose another '
-                             '--out.') from error
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.lock = Lock(self.path / self.LOCK)
+            taken = self.lock.take_when_left()
         except OSError as error:
             raise InputError(f'The run folder {self.path} cannot be made or written to ({error.strerror}): '
                              'choose another with --out.') from error
+        if not taken:
+            raise InputError(f'{self.IN_USE} {self.path} ({self.lock.holder()}): wait for its end, or choose another '
+                             '--out.')
         put_back(self.path, self.ALL_FILES)
         for name in self.FILES:
             if (self.path / name).is_dir():
@@ -106,27 +109,12 @@ class RunFolder:
                                  '--out.')
         return self
 
-    def _lock(self):
-        """Hold the folder's lock file; BlockingIOError if another process does."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        while True:
-            self.lock = open(self.path / self.LOCK, 'a')  # noqa: SIM115 (held open while the run lasts)
-            try:
-                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(self.lock.fileno()).st_ino == (self.path / self.LOCK).stat().st_ino:
-                    return
-            except FileNotFoundError:
-                pass  # its last holder removed it after we had opened it
-            except OSError:
-                self.lock.close()
-                raise
-            self.lock.close()
-
     def __exit__(self, *_):
         """Leave nothing behind of a run that has not begun, and the earlier one where nothing has taken its place."""
-        put_back(self.path, self.ALL_FILES)
-        (self.path / self.LOCK).unlink(missing_ok=True)
-        self.lock.close()
+        with suppress(InputError):  # what another process has taken over is left to it
+            self.lock.check()
+            put_back(self.path, self.ALL_FILES)
+        self.lock.release()
         with suppress(OSError):  # not empty
             for folder in self.made:
                 folder.rmdir()
@@ -141,6 +129,7 @@ class RunFolder:
         """Put the files of an earlier run aside, so that none of them is taken for this one's, and write config.json.
         They come back when the folder is left, or entered again, before `replace_earlier`. Nothing is left to do for a
         run that has begun."""
+        self.lock.check()
         if not self.begun:
             put_aside(self.path, self.ALL_FILES)
             self.rows, self.begun = [], True
@@ -195,6 +184,7 @@ class RunFolder:
     def _writing(self, name):
         """The file's path, for writing; InputError where that fails."""
         path = self.path / name
+        self.lock.check()
         try:
             yield path
         except OSError as error:

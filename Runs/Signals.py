@@ -1,6 +1,7 @@
 """Signals that ask a program to stop: noted until it can save, or raised."""
 import signal
 import threading
+import time
 from contextlib import contextmanager
 
 from Utils.Errors import StoppedError
@@ -21,7 +22,10 @@ def restore(before):
 
 
 class StopSignals:
-    """While entered, a first SIGINT or SIGTERM is only noted in `number`; a second one acts at once."""
+    """While entered, a first SIGINT or SIGTERM is only noted in `number`; a later one acts at once. What comes within
+    ONCE seconds of the first is the same request: batch systems signal a sweep, which passes it on, and its runs."""
+
+    ONCE = 1
 
     def __enter__(self):
         self.number = None
@@ -32,9 +36,12 @@ class StopSignals:
         restore(self.before)
 
     def _note(self, number, _):
-        self.number = number
-        restore(self.before)
-        log('stopping at the next step; once more stops at once, without saving')
+        if self.number is None:
+            self.number, self.since = number, time.monotonic()
+            log('stopping at the next step; once more stops at once, without saving')
+        elif time.monotonic() - self.since > self.ONCE:
+            restore(self.before)
+            signal.raise_signal(number)
 
 
 @contextmanager

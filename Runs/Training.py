@@ -12,6 +12,7 @@ from Runs.Checkpoint import random_states, restore_random_states
 from Runs.Contract import check_figures, check_parameters, check_terms
 from Runs.Flags import model_settings
 from Runs.Results import Best
+from Utils.Adam import Adam
 from Utils.Errors import InputError, NotFiniteError
 from Utils.Pass import Pass
 
@@ -29,7 +30,7 @@ class Training:
         self.generator = torch.Generator(rows.items.device).manual_seed(settings.seed)
         self.model = model_class(dataset, declared, self.generator)
         parameters = check_parameters(self.model)
-        self.optimiser = torch.optim.Adam(parameters, declared.lr, fused=True) if parameters else None
+        self.optimiser = Adam(parameters, declared.lr, fused=True) if parameters else None
         self.batch = declared.batch if parameters else None
         self.sampler = NegativeSampler(rows) if parameters else None
         self.best = Best()

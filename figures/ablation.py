@@ -115,8 +115,8 @@ def draw(rows, changes, title, path):
 def main(argv=None):
     options, flags = read_command_line(command_line(NAME, __doc__, ROOT), argv)
     declared = variants(flags)
-    provide(jobs_of({name: f'{BASE} {EPOCHS} {own}' for name, (_, _, own) in declared.items()}, options, flags), NAME,
-            options)
+    provide(jobs_of({name: f'{BASE} {EPOCHS} {own}' for name, (_, _, own) in declared.items()}, options, flags,
+                    changed=('modalities',)), NAME, options, flags)
     found = {name: runs for name in declared if (runs := find_runs(options.root, name))}
     if 'full' not in found:
         raise none_there(NAME, options.root / 'full')

@@ -134,7 +134,7 @@ def draw(groups, reference, path):
 
 
 def default_runs(options, flags):
-    provide(jobs_of(DEFAULT, options, flags), NAME, options)
+    provide(jobs_of(DEFAULT, options, flags), NAME, options, flags)
     found = [run for name in DEFAULT for run in find_runs(options.root, name)]
     if not found:
         raise none_there(NAME, ' or '.join(str(options.root / name) for name in DEFAULT))

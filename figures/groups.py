@@ -172,7 +172,7 @@ def main(argv=None):
     if options.runs:
         runs = given_runs(options.runs)
     else:
-        provide(jobs_of(DEFAULT, options, flags), NAME, options)
+        provide(jobs_of(DEFAULT, options, flags), NAME, options, flags)
         runs = [run for name in DEFAULT for run in find_runs(options.root, name)]
     if not runs:
         raise none_there(NAME, ', '.join(str(options.root / name) for name in DEFAULT))

@@ -110,7 +110,7 @@ def draw(found, base, like, path):
 
 def main(argv=None):
     options, flags = read_command_line(command_line(NAME, __doc__, ROOT), argv)
-    provide(jobs_of(variants(), options, flags), NAME, options)
+    provide(jobs_of(variants(), options, flags), NAME, options, flags)
     base = find_runs(options.root, 'base')
     found = curves(base, [run for run in find_runs(options.root) if run.folder.parent.name != 'base']) if base else {}
     if not found:

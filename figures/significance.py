@@ -180,8 +180,8 @@ def default_runs(options, flags):
     """(runs, words for the names of their folders): the ablation's, and beside its folder those of cross-modal contrast
     for longer and the baselines' chosen ones."""
     declared = variants(flags)
-    provide(jobs_of({name: f'{BASE} {EPOCHS} {own}' for name, (_, _, own) in declared.items()}, options, flags), NAME,
-            options)
+    provide(jobs_of({name: f'{BASE} {EPOCHS} {own}' for name, (_, _, own) in declared.items()}, options, flags,
+                    changed=('modalities',)), NAME, options, flags)
     beside = options.root.parent
     baselines = sorted(beside.glob('baselines/*/chosen'))
     runs = [run for folder in (*(options.root / name for name in declared), beside / LONGER, *baselines)

@@ -3,6 +3,7 @@ import json
 import os
 import random
 import shlex
+import subprocess
 import warnings
 
 import numpy as np
@@ -14,7 +15,7 @@ from saved_runs import save_run
 
 from Baselines import BASELINES
 from DataHandler import Dataset
-from Experiments import Jobs
+from Experiments import Pool
 from Experiments.Tables import FIGURES, PAGES, ROOT
 from Main import main
 from Params import parse
@@ -70,13 +71,14 @@ def made(monkeypatch, rng):
     """The folders of runs that were made; instead of training, known figures are written."""
     folders = []
 
-    def run_job(job, show):
+    def launch(job, slot):
         folders.append(job.folder)
         settings = parse(list(job.flags))
         recall = rng.random()
         save_run(job.folder, shlex.join(job.flags), settings.seed, [recall] * 4, ([0, 1], [recall] * 2), settings.data)
+        return subprocess.Popen(['true'], stdout=subprocess.PIPE)
 
-    monkeypatch.setattr(Jobs, 'run_job', run_job)
+    monkeypatch.setattr(Pool, 'launch', launch)
     return folders
 
 

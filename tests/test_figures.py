@@ -27,10 +27,10 @@ def test_without_runs_the_command_that_makes_them(script, tmp_path, to):
                          ids=lambda script: script.NAME)
 def test_run_makes_what_is_missing(script, made, tmp_path, to, capsys):
     command = ['--root', str(tmp_path / 'runs'), '--to', str(to), '--seeds', '1', '2']
-    script.main([*command, '--run', '--latdim', '8'])
+    script.main([*command, '--run', '--dims', '8'])
     assert len(made) == len(set(made)) > 2
     assert {folder.name for folder in made} == {'seed1', 'seed2'}
-    assert {read_run(folder).settings['latdim'] for folder in made} <= {8, 16, 32, 128}
+    assert {tuple(read_run(folder).settings['dims']) for folder in made} == {(8,)}
     assert (to / f'{script.NAME}.png').is_file()
     first = made[0]
     shutil.rmtree(first)
@@ -39,10 +39,67 @@ def test_run_makes_what_is_missing(script, made, tmp_path, to, capsys):
     assert not made
     assert f'1 of {len(set(tmp_path.glob("runs/**/result.json"))) + 1} runs are not there (the first: {first})' in (
         capsys.readouterr().out)
-    script.main([*command, '--run', '--latdim', '8'])
+    script.main([*command, '--run', '--dims', '8'])
     assert made == [first]
-    with pytest.raises(InputError, match='holds a run with --latdim'):
-        script.main([*command, '--run', '--latdim', '9'])
+    with pytest.raises(InputError, match='holds a run with --dims'):
+        script.main([*command, '--run', '--dims', '9'])
+
+
+def test_a_figure_in_part(made, tmp_path, to):
+    command = ['--root', str(tmp_path / 'runs'), '--to', str(to), '--run', '--seeds', '1']
+    ablation.main([*command, '--variants', 'full', 'no-noise', '--jobs', '2', '--epoch', '3'])
+    assert [str(folder.relative_to(tmp_path / 'runs')) for folder in made] == ['full/seed1', 'no-noise/seed1']
+    assert {read_run(folder).settings['epoch'] for folder in made} == {3}
+    assert [row['variant'] for row in rows_of(to / 'ablation.csv')] == ['full: multi-level contrast',
+                                                                        'no noised negatives']
+    with pytest.raises(InputError, match=r"--variants got 'ful'. Did you mean full\? There are: full, guidance-none"):
+        ablation.main([*command, '--variants', 'ful'])
+
+
+def test_flags_that_the_variants_share_are_changed_for_those_that_do_not_set_them(made, tmp_path, to):
+    ablation.main(['--root', str(tmp_path / 'runs'), '--to', str(to), '--run', '--modalities', 'image', 'text',
+                   '--variants', 'full', 'image', '--latdim', '8'])
+    settings = {folder.parent.name: read_run(folder).settings for folder in made}
+    assert {name: values['modalities'] for name, values in settings.items()} == {
+        'full': ['image', 'text'], 'image': ['image']}
+    assert {values['latdim'] for values in settings.values()} == {8}
+
+
+def test_runs_on_another_data_set_have_a_folder_of_their_own(made, tmp_path, to, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ablation.main(['--to', str(to), '--run', '--data', 'mine', '--variants', 'full'])
+    assert list(map(str, made)) == ['results/mine/ablation/full/seed421']
+    assert read_run(made[0]).settings['data'] == 'mine'
+
+
+@pytest.mark.parametrize(('script', 'flags', 'sentence'), [
+    (ablation, '--model lightgcn', '--model cannot be passed on to the runs: the script sets it .* --variants says'),
+    (performance, '--model lightgcn', '--model cannot be passed on .* --models says which are made'),
+    (curves, '--seed 3', 'give --seeds'),
+    (curves, '--seed=3', 'give --seeds'),
+    (ablation, '--out x', 'give --root'),
+    (ablation, '--overwrite', 'remove the folder of the run'),
+    (ablation, '--cl_method 0', r'--cl_method cannot be passed on .* sets it \(full\). --variants says which'),
+    (sensitivity, '--latdim 8', r'--latdim cannot be passed on .* \(latdim=16\)'),
+    (approximations, '--precision high', r'--precision cannot be passed on .* \(precision/bf16\)'),
+    (performance, '--cl_method 0', '--cl_method cannot be passed on'),
+    (performance, '--models ease --data_dir Datasets --final_seeds 3', '--final_seeds cannot .* a flag of sweeps'),
+    (performance, '--prune=median', '--prune cannot be passed on .* a flag of sweeps'),
+    (ablation, '--jobs 0', 'of at least 1'),
+    (ablation, '--devices cuda:99', 'CUDA device 99 is not there'),
+])
+def test_flags_that_a_script_sets_itself_are_refused(script, flags, sentence, made, tmp_path, to):
+    with pytest.raises(InputError, match=sentence):
+        script.main(['--root', str(tmp_path / 'runs'), '--to', str(to), '--run', *flags.split()])
+    assert not made
+    assert not (tmp_path / 'runs').exists()
+
+
+@pytest.mark.parametrize(('script', 'flags'), [(ablation, '--variants full'), (curves, '--jobs 2'),
+                                               (performance, '--models ease'), (performance, '--data tiktok')])
+def test_what_says_how_runs_are_made_is_refused_without_run(script, flags, tmp_path, to):
+    with pytest.raises(InputError, match=f'{flags.split()[0]} says which runs --run makes, or how, and is of no use'):
+        script.main(['--root', str(tmp_path), '--to', str(to), *flags.split()])
 
 
 def test_wrong_flags(tmp_path, to):

@@ -1,19 +1,22 @@
 """Tables I and II: published figures beside ours, the runs that make them, and the README's short table."""
 import json
+import re
 
 import pytest
 import scipy.sparse as sp
 from saved_runs import rows_of, save_run
 from test_params import PUBLISHED_COMMANDS
 
+from Experiments.SavedRuns import read_run
 from Experiments.Tables import FIGURES
 from figures import dataset, performance
 from Params import parse
 from Utils.Errors import InputError
 
 
-def test_run_makes_the_published_table(made, tmp_path, to, monkeypatch):
-    """MDMNS's runs, and the sweeps of models that can be trained on the data sets that are there."""
+@pytest.fixture
+def tables(tmp_path, monkeypatch):
+    """Two grids, and two data sets of which one has features: the folder of the data sets."""
     grids = tmp_path / 'grids.json'
     grids.write_text(json.dumps({'models': {'lightgcn': {'gnn_layer': [1, 2]}, 'vbpr': {'reg': [0.1, 1]}}}))
     monkeypatch.setattr(performance, 'GRIDS', grids)
@@ -21,8 +24,40 @@ def test_run_makes_the_published_table(made, tmp_path, to, monkeypatch):
         (tmp_path / 'data' / data).mkdir(parents=True)
         sp.save_npz(tmp_path / 'data' / data / 'valMat.npz', sp.eye(3, format='coo'))
     (tmp_path / 'data' / 'tiktok' / 'image_feat.npy').touch()
+    return tmp_path / 'data'
+
+
+@pytest.mark.parametrize(('flags', 'expected'), [
+    ('--models lightgcn --data baby', ['baby/lightgcn']), ('--models lightgcn vbpr', [
+        'baby/lightgcn', 'tiktok/lightgcn', 'tiktok/vbpr']), ('--data baby', ['baby/lightgcn'])])
+def test_a_table_in_part(made, tables, tmp_path, to, flags, expected, capsys):
+    performance.main(['--run', *flags.split(), '--root', str(tmp_path / 'runs'), '--data_dir', str(tables), '--to',
+                      str(to), '--seeds', '421', '--epoch', '2'])
+    found = {'/'.join(path.relative_to(tmp_path / 'runs').parts[:3:2]) for path in made}
+    assert sorted(found) == expected
+    assert {read_run(path).settings['epoch'] for path in made} == {2}
+    said = capsys.readouterr().out
+    assert ('vbpr needs features, and baby has none there' in said) == (' vbpr' in flags)
+    assert '1 at a time' not in said
+    assert f'{len(made)} of {len(made)} runs are missing: ' in said
+
+
+@pytest.mark.parametrize(('flags', 'sentence'), [
+    ('--models mdnms', "--models got 'mdnms'. Did you mean mdmns"),
+    ('--data babyy', "--data got 'babyy'. Did you mean"),
+    ('--data sports', 'holds no such folder'), ('--models vbpr --data baby', 'none is run on these data sets'),
+    ('--models lightgcn --gnn_layer 2', 'both swept and given')])
+def test_parts_of_the_table_that_are_not_there(made, tables, tmp_path, to, flags, sentence):
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        performance.main(['--run', *flags.split(), '--root', str(tmp_path / 'runs'), '--data_dir', str(tables), '--to',
+                          str(to)])
+    assert not made
+
+
+def test_run_makes_the_published_table(made, tables, tmp_path, to):
+    """MDMNS's runs, and the sweeps of models that can be trained on the data sets that are there."""
     root = tmp_path / 'runs'
-    performance.main(['--run', '--seeds', '421', '2', '--root', str(root), '--data_dir', str(tmp_path / 'data'),
+    performance.main(['--run', '--seeds', '421', '2', '--root', str(root), '--data_dir', str(tables),
                       '--to', str(to)])
     ran = {str(path.parent.relative_to(root)) for path in root.glob('**/result.json')}
     assert ran == {*(f'{name}/seed{seed}' for name in (*performance.MDMNS, 'tiktok/baselines/lightgcn/chosen',
@@ -38,6 +73,10 @@ def test_run_makes_the_published_table(made, tmp_path, to, monkeypatch):
         ('baby', 'lightgcn', 'gnn_layer 1', 'yes'), ('baby', 'lightgcn', 'gnn_layer 2', ''),
         ('tiktok', 'lightgcn', 'gnn_layer 1', 'yes'), ('tiktok', 'lightgcn', 'gnn_layer 2', ''),
         ('tiktok', 'vbpr', 'reg 0.1', 'yes'), ('tiktok', 'vbpr', 'reg 1', '')]
+    made.clear()
+    performance.main(['--run', '--seeds', '421', '2', '--root', str(root), '--data_dir', str(tables),
+                      '--to', str(to)])
+    assert not made
     swept = root / 'tiktok' / 'baselines' / 'vbpr' / 'sweep.json'
     swept.write_text(swept.read_text().replace('"reg": "0.1"', '"reg": "1.0"'))
     with pytest.raises(InputError, match=r'is not of the point that .*sweep.json names as chosen'):

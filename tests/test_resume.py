@@ -19,6 +19,8 @@ from conftest import SEED, planted, write_dataset
 from Baselines import BASELINES
 from Main import Training, main
 from Runs.Checkpoint import load_checkpoint, random_states, restore_random_states
+from Runs.Signals import StopSignals
+from Utils.Adam import Adam
 from Utils.Graph import Graph, drop_entries, normalised_graph
 from Utils.TimeLogger import Stopwatch
 
@@ -95,7 +97,7 @@ def test_stopped_at_any_step(command, tmp_path, monkeypatch, capsys, flags, numb
     """A signal comes at a random step, of the denoisers or of the training; it is saved and gone on with from there."""
     assert main(command('alone', flags)) == 0
     pick = random.Random(f'{SEED} {flags} {number}')
-    step = torch.optim.Adam.step
+    step = Adam.step
     for attempt in range(2):
         name, calls, at = f'stopped{attempt}', [0], pick.randint(1, 40)
 
@@ -106,12 +108,24 @@ def test_stopped_at_any_step(command, tmp_path, monkeypatch, capsys, flags, numb
             return step(self, *args)
 
         with monkeypatch.context() as patch:
-            patch.setattr(torch.optim.Adam, 'step', signalled)
+            patch.setattr(Adam, 'step', signalled)
             assert main(command(name, flags)) == 128 + number
         assert re.search(r'^Main.py: stopped in epoch \d and saved', capsys.readouterr().err, re.MULTILINE)
         assert (tmp_path / name / 'checkpoint.pt').exists()
         assert main([word for word in command(name, '--resume') if word]) == 0, 'without the flags: they are the run\'s'
         assert left(tmp_path / name) == left(tmp_path / 'alone')
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_signals_within_a_second_are_one(monkeypatch):
+    """Batch systems signal a run, and the sweep that passes the signal on."""
+    with StopSignals() as stop:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        assert stop.number == signal.SIGTERM
+        monkeypatch.setattr(StopSignals, 'ONCE', 0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from conftest import planted, write_dataset
 
 import Main
 from Baselines import BASELINES
-from Experiments import Jobs, Sweep
+from Experiments import Choice, Grids, Pool, Sweep
 from Experiments.Jobs import Job, check_same
 from Experiments.SavedRuns import read_run
 from Params import parse
@@ -38,11 +39,12 @@ def made(monkeypatch):
     """The folders of the runs that are made, here without a process of their own."""
     folders = []
 
-    def run_job(job, show):
+    def launch(job, slot):
         folders.append(job.folder)
         assert Main.main([*job.command()[1:], '--resume']) == 0
+        return subprocess.Popen(['true'], stdout=subprocess.PIPE)
 
-    monkeypatch.setattr(Jobs, 'run_job', run_job)
+    monkeypatch.setattr(Pool, 'launch', launch)
     return folders
 
 
@@ -54,7 +56,7 @@ def rows_of(path):
 def test_a_sweep_goes_on_where_it_was_left(flags, made, tmp_path):
     out = tmp_path / 'sweep'
     command = ['--grid', 'temp=0.2,0.5', 'noise_levels=none,0_1', '--cl_method', '1', *flags, '--seeds', '1', '2',
-               '--sample', '2', '--sample_seed', '4', '--out', str(out)]
+               '--search', 'random', '--trials', '2', '--search_seed', '4', '--out', str(out)]
     assert Sweep.main(command) == 0
     assert len(made) == len(set(made)) == 4, 'two points with two seeds each'
     rows = rows_of(out / 'sweep.csv')
@@ -113,7 +115,7 @@ def test_without_validation_interactions_nothing_is_trained(flags, made, tmp_pat
     assert not made
     assert not (tmp_path / 'sweep').exists()
     with pytest.raises(InputError, match='no validation interactions'):
-        Sweep.plan(['--grid', 'temp=0.2,0.5', *flags, '--out', str(tmp_path / 'sweep')])
+        Sweep.Sweep(['--grid', 'temp=0.2,0.5', *flags, '--out', str(tmp_path / 'sweep')])
 
 
 def test_the_highest_validation_recall_is_chosen_whatever_the_test_says(tmp_path):
@@ -129,7 +131,7 @@ def test_the_highest_validation_recall_is_chosen_whatever_the_test_says(tmp_path
                 'dataset': 'tiny', 'config': {'seed': int(job.folder.name[4:])}, 'seconds': 1,
                 'best_test': {'epoch': 0, **metrics},
                 'best_val': {'epoch': 0, 'val': {**metrics, 'recall': val}, 'test': metrics}}))
-    best = Sweep.write_results(points, plans, tmp_path)
+    best = Choice.write_results(list(zip(points, plans, strict=True)), tmp_path)
     assert best['settings'] == {'temp': '0.2'}
     assert best['val_recall'] == pytest.approx(0.45)
     assert len(rows_of(tmp_path / 'sweep.csv')) == 5
@@ -147,7 +149,20 @@ def test_the_highest_validation_recall_is_chosen_whatever_the_test_says(tmp_path
     ('--grid latdim=64 --latdim 32', 'both swept and given'),
     ('--grid latdim=64 --seed=3', 'give --seeds'),
     ('--grid latdim=64 --tempp 3', 'tempp'),
-    ('--grid latdim=64 --sample 0', 'at least 1'),
+    ('--grid latdim=64 --sample 3', 'give --search random --trials N'),
+    ('--grid latdim=64 --sample_seed=3', 'give --search_seed'),
+    ('--grid latdim=64 --search random --trials 0', 'at least 1'),
+    ('--grid latdim=64 --search tpe', 'needs --trials'),
+    ('--grid latdim=64 --trials 3', 'for --search random and tpe'),
+    ('--grid temp=0.1..0.5', 'not every value can be tried'),
+    ('--grid temp=0.5..0.1 --search random --trials 3', 'no range'),
+    ('--grid temp=0..0.1 --search random --trials 3', 'above 0'),
+    ('--grid reg=0..0.1,log --search random --trials 3', 'above 0'),
+    ('--grid norm=true..false --search random --trials 3', 'no single number'),
+    ('--grid temp=0.5,5e-1 --search tpe --trials 3', 'are the same'),
+    ('--grid latdim=64 --jobs 0', 'at least 1'),
+    ('--grid latdim=64 --devices cuda:77', 'CUDA device 77 is not there'),
+    ('--grid latdim=64 --devices cpu --device cpu', 'leave one out'),
     ('--grid latdim=64 --load x', 'a sweep trains'),
     ('--grid steps=5,20 --sampling_steps 10', 'sampling_steps 10 is more than'),
     ('', 'either --grid'),
@@ -169,38 +184,38 @@ def test_a_grid_from_a_file(tmp_path):
     path.write_text(json.dumps({'models': {'diffmm': {'gnn_layer': [2, 3], 'dims': [[8, 4], [6]], 'norm': [True],
                                                           'lr': [0.5]}},
                                 'common': {'epoch': 7, 'noise_levels': [], 'lr': 0.1, 'dims': [3]}}))
-    grid, common = Sweep.read_grids(path, 'diffmm')
+    grid, common = Grids.read_grids(path, 'diffmm')
     assert grid == {'gnn_layer': ['2', '3'], 'dims': ['8_4', '6']}
     assert common == ['--epoch', '7', '--noise_levels', '--lr', '0.5', '--norm', 'true']
-    _, _, points, plans = Sweep.plan(
+    sweep = Sweep.Sweep(
         ['--grids', str(path), '--model', 'diffmm', '--epoch', '9', '--seeds', '1', '1', '2', '--out', 'there'])
-    assert [Sweep.name_of(point) for point in points] == ['gnn_layer=2,dims=8_4', 'gnn_layer=2,dims=6',
+    points, plans = zip(*sweep.planned, strict=True)
+    assert [Grids.name_of(point) for point in points] == ['gnn_layer=2,dims=8_4', 'gnn_layer=2,dims=6',
                                                           'gnn_layer=3,dims=8_4', 'gnn_layer=3,dims=6']
     settings = parse(list(plans[2][1].flags))
     assert (settings.model, settings.epoch, settings.seed, settings.gnn_layer, settings.dims, settings.norm,
             settings.noise_levels) == ('diffmm', 9, 2, 3, (8, 4), True, ())
     assert plans[2][1].folder == Path('there/gnn_layer=3,dims=8_4/seed2')
     with pytest.raises(InputError, match='Did you mean diffmm'):
-        Sweep.read_grids(path, 'diffnm')
+        Grids.read_grids(path, 'diffnm')
     for broken in ('{', '[]', '{"models": {"diffmm": 3}}', '{"models": []}',
                    '{"models": {"diffmm": {"lr": []}}}'):
         path.write_text(broken)
         with pytest.raises(InputError, match=r'not a file of grids|no grid for'):
-            Sweep.read_grids(path, 'diffmm')
+            Grids.read_grids(path, 'diffmm')
 
 
-def test_a_sample_is_a_subset_in_order_and_repeats():
-    grid = {'a': list('12345'), 'b': list('123')}
-    everything = Sweep.points_of(grid, None, 0)
-    assert len(everything) == 15
-    assert Sweep.points_of(grid, 99, 0) == everything
-    samples = [Sweep.points_of(grid, 4, seed) for seed in range(20)]
-    for sample in samples:
-        places = [everything.index(point) for point in sample]
-        assert places == sorted(set(places))
-        assert len(places) == 4
-    assert samples[3] == Sweep.points_of(grid, 4, 3)
-    assert any(sample != samples[0] for sample in samples)
+def test_a_sweep_of_an_earlier_version_is_finished(made, tmp_path, monkeypatch):
+    """One that was made before there were studies, workers and half of the flags: it is told, and no byte changes."""
+    out = Path('results/tiktok/baselines/lightgcn')
+    shutil.copytree(ROOT / 'tests' / 'sweeps' / 'lightgcn', tmp_path / out)
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
+    best = Sweep.sweep(['--grids', str(ROOT / 'tests' / 'sweeps' / 'grids.json'), '--model', 'lightgcn', '--data',
+                        'tiktok', '--data_dir', 'nowhere', '--out', str(out), '--final_seeds', '421', '1', '2'])
+    assert best['settings'] == {'reg': '0.03'}
+    assert not made
+    assert {path: path.read_bytes() for path in out.rglob('*') if path.is_file()} == before
 
 
 def test_a_run_of_other_settings_is_not_taken_for_the_job(tmp_path):
@@ -235,7 +250,8 @@ def test_a_signal_ends_a_sweep_cleanly_and_it_goes_on(flags, made, tmp_path, num
     start = ('import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); '
              'from Experiments.Sweep import main; sys.exit(main(sys.argv[1:]))')
     process = subprocess.Popen([sys.executable, '-c', start, *command], cwd=ROOT, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, 'PYTHONPATH': str(ROOT)}, stdout=subprocess.DEVNULL)
+                               env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+                               stdout=subprocess.DEVNULL)
     run = out / 'temp=0.2' / 'seed421'
     deadline = time.monotonic() + 60
     while not (run / 'metrics.csv').exists():
@@ -259,5 +275,5 @@ def test_a_signal_ends_a_sweep_cleanly_and_it_goes_on(flags, made, tmp_path, num
 
 @pytest.mark.parametrize('name', BASELINES)
 def test_every_baseline_has_the_same_budget(name):
-    _, _, points, plans = Sweep.plan(['--grids', str(ROOT / 'Baselines' / 'grids.json'), '--model', name, '--out', 'x'])
-    assert len(points) == len(plans) == (1 if name == 'pop' else 4)
+    sweep = Sweep.Sweep(['--grids', str(ROOT / 'Baselines' / 'grids.json'), '--model', name, '--out', 'x'])
+    assert len(sweep.planned) == (1 if name == 'pop' else 4)
