@@ -274,7 +274,7 @@ PLAIN = [(f'u{n % 5}', f'i{n}') for n in range(50)]
     (TABLE.replace('\n', ',\n').replace('time,', 'time'), ()), (TABLE.replace('time', 'time,'), ()),
     ('sep=;\n' + TABLE.replace(',', ';'), ()), (TABLE.replace(',', '\t'), ()), (TABLE.replace(',', ' , '), ()),
     (TABLE.replace(',', '   ').replace('\n', ' \n '), ()),
-    (TABLE.replace(',', ' ').replace('u3 i3 ', '  \nu3 i3 ').replace('\n', '\r'), ()), (TABLE.replace(',', '::'), ()),
+    ('user item\ru0 i0\r  \r' + '\r'.join(f'{user} {item}' for user, item in PLAIN[1:]), ()), (TABLE.replace(',', '::'), ()),
     ('"' + TABLE.replace(',', '","').replace('\n', '"\n"')[:-1], ()),
     ('"' + TABLE.replace(',', '"\t"').replace('\n', '"\n"')[:-1], ()),
     (TABLE.replace('user,item', 'User ID,Product-Id'), ()), (TABLE.replace('user', '"#USER"'), ()),
