@@ -23,7 +23,7 @@ class Line:
 def first_lines(path, stream):
     """The lines with content at the beginning of a stream; InputError where there is none or they are not UTF-8."""
     head, whole = b'', False
-    while not whole and len(head) < LONGEST_LINE and not _has_two_lines(head):
+    while not whole and len(head) < LONGEST_LINE and not holds_two_lines(head):
         more = stream.read(max(SIZE, len(head)))
         head, whole = head + more, not more
     if not whole:  # the last line may go on
@@ -47,10 +47,10 @@ def first_lines(path, stream):
     return lines
 
 
-def _has_two_lines(head):
-    """Whether two lines with content are there whole."""
+def holds_two_lines(head):
+    """Whether two lines with content are whole, as far as can be told."""
     lines = re.split(rb'[\r\n]+', head)[:-1]
-    return sum(bool(line.decode(errors='replace').strip(BLANKS)) for line in lines) > 1
+    return sum(bool(line.decode('utf-8', 'ignore').strip(BLANKS)) for line in lines) > 1
 
 
 def not_utf8(path, number):
