@@ -9,14 +9,17 @@ from Baselines.lattice import LATTICE
 from Baselines.lgcnm import LightGCNM
 from Baselines.lightgcn import LightGCN
 from Baselines.mfbpr import MFBPR
+from Baselines.mmgcl import MMGCL
 from Baselines.ncl import NCL
 from Baselines.ngcf import NGCF
 from Baselines.popularity import Popularity
 from Baselines.sgl import SGL
+from Baselines.slmrec import SLMRec
 from Baselines.vbpr import VBPR
 
 BASELINES = {
     'pop': Popularity, 'itemknn': ItemKNN, 'ease': EASE, 'ials': IALS, 'mfbpr': MFBPR,
     'ngcf': NGCF, 'lightgcn': LightGCN, 'sgl': SGL, 'ncl': NCL, 'hccf': HCCF,
-    'vbpr': VBPR, 'lgcnm': LightGCNM, 'bm3': BM3, 'lattice': LATTICE, 'diffmm': DiffMM,
+    'vbpr': VBPR, 'lgcnm': LightGCNM, 'bm3': BM3, 'lattice': LATTICE, 'slmrec': SLMRec,
+    'mmgcl': MMGCL, 'diffmm': DiffMM,
 }

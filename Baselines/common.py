@@ -7,6 +7,7 @@ from torch import nn
 
 from DataHandler import UserRows
 from Utils.Errors import InputError
+from Utils.Layers import Linear
 from Utils.Metrics import DotScores
 from Utils.Utils import bpr_loss, rows_of
 
@@ -96,6 +97,19 @@ def cholesky(matrix, flag):
 def xavier(shape, generator):
     """A trainable matrix, Xavier uniform."""
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape, device=generator.device), generator=generator))
+
+
+def xavier_linear(n_in, n_out, generator):
+    """A linear layer, Xavier uniform, without a shift to begin with."""
+    layer = Linear(n_in, n_out, generator)
+    nn.init.xavier_uniform_(layer.weight, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def all_decay(model):
+    """Half the squares of all parameters: what Adam's `weight_decay` of 1 takes the gradient of."""
+    return sum(parameter.square().sum() for parameter in model.parameters()) / 2
 
 
 def dropped_out(table, rate, generator):

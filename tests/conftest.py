@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 
 from Baselines import BASELINES
+from Benchmark import Plain
 from DataHandler import Dataset
 from Main import main
+from Model import slot
 from Params import parse
 
 torch.set_num_threads(1)  # on inputs this small threads would only wait for one another
@@ -149,6 +151,23 @@ def check_losses(model, w, expected):
     for name, parameter in model.named_parameters():
         assert parameter.grad.any(), name
         close(parameter.grad, w[name].grad)
+
+
+def unit_features(dataset):
+    return {name: Plain.unit(torch.as_tensor(table).double()) for name, table in dataset.features.items()}
+
+
+def projected(w, dataset):
+    """F_m of every modality, of the parameters of a model with `Projections`."""
+    return {name: table @ w[f'projections.layers.{slot(name)}.weight'].T + w[f'projections.layers.{slot(name)}.bias']
+            for name, table in unit_features(dataset).items()}
+
+
+def generator_like(model):
+    """One that will draw what the model's will."""
+    generator = torch.Generator()
+    generator.set_state(model.generator.get_state())
+    return generator
 
 
 def embeds_of(w):

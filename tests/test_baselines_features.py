@@ -17,8 +17,10 @@ from conftest import (
     links_of,
     make_dataset,
     make_model,
+    projected,
     result_of_run,
     triple_losses,
+    unit_features,
     weights,
 )
 
@@ -27,18 +29,7 @@ from Benchmark import Plain
 from Model import slot
 from Utils.Errors import InputError
 
-MODELS = ('vbpr', 'lgcnm', 'bm3', 'lattice', 'diffmm')
-
-
-def unit_features(dataset):
-    return {name: Plain.unit(torch.as_tensor(table).double()) for name, table in dataset.features.items()}
-
-
-def projected(model, dataset):
-    """F_m of every modality, of the models with `Projections`."""
-    w = weights(model)
-    return {name: table @ w[f'projections.layers.{slot(name)}.weight'].T + w[f'projections.layers.{slot(name)}.bias']
-            for name, table in unit_features(dataset).items()}
+MODELS = [name for name, model in BASELINES.items() if model.needs_features]
 
 
 def check_triple_losses(model, *parts):
@@ -67,7 +58,7 @@ def test_lgcnm_is_a_lightgcn_of_each_part(rng):
     dataset = make_dataset(rng, WIDTHS)
     model = make_model('lgcnm', dataset, '--gnn_layer 2 --reg 0.3')
     w = weights(model)
-    parts = zip(w['user_embeds'].split(6, 1), [w['item_embeds'], *projected(model, dataset).values()], strict=True)
+    parts = zip(w['user_embeds'].split(6, 1), [w['item_embeds'], *projected(w, dataset).values()], strict=True)
     expected = sum(users @ items.T for users, items in (lightgcn(links_of(dataset), *part, 2) for part in parts))
     close(all_scores(model), expected)
     check_triple_losses(model, expected, (w['user_embeds'], w['item_embeds']), 0.3)
@@ -96,7 +87,7 @@ def test_bm3_is_its_formula(rng, drop):
     item_table = item_table + w['item_embeds']
     users, items = user_table[USERS], item_table[POSITIVES]
     item_target, user_target = target(items), target(users)
-    shown = [table[POSITIVES] for table in projected(model, dataset).values()]
+    shown = [table[POSITIVES] for table in projected(weights(model), dataset).values()]
     terms = model.losses(USERS, POSITIVES, NEGATIVES)
     close(terms['rec'], away(predicted(users), item_target) + away(predicted(items), user_target))
     close(terms['align'], 0.7 * sum(away(predicted(table), item_target) for table in shown))
@@ -162,7 +153,7 @@ def test_lattice_is_its_formula(rng):
     w = weights(model)
     graph = sum(share * (0.3 * item_graph(raw, 4) + 0.7 * item_graph(learned, 4)) for share, raw, learned in
                 zip(w['modal_weight'].softmax(0), unit_features(dataset).values(),
-                    projected(model, dataset).values(), strict=True))
+                    projected(weights(model), dataset).values(), strict=True))
     users, items = lightgcn(links_of(dataset), w['user_embeds'], w['item_embeds'], 2)
     expected = users @ (items + Plain.unit(graph @ graph @ w['item_embeds'])).T
     close(all_scores(model), expected)
@@ -254,7 +245,8 @@ def test_who_needs_features_says_so(rng, name):
 
 
 @pytest.mark.parametrize('flags', ['vbpr', 'lgcnm', 'bm3 --ssl_reg 1 --epoch 20', 'lattice', 'diffmm',
-                                   'diffmm --cl_method 1', 'lattice --modalities text --item_links 40'])
+                                   'diffmm --cl_method 1', 'lattice --modalities text --item_links 40',
+                                   'slmrec --temp 0.2', 'slmrec --ssl_task fm', 'mmgcl'])
 def test_withheld_items_are_found(rng, tmp_path, flags):
     result = result_of_run(tmp_path, rng, flags)
     assert result['best_val']['test']['recall'] > 0.9

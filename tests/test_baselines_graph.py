@@ -10,6 +10,7 @@ from conftest import (
     check_losses,
     close,
     embeds_of,
+    generator_like,
     lightgcn,
     links_of,
     loopless,
@@ -25,13 +26,6 @@ from Benchmark import Plain
 
 CONTRASTED = ('sgl', 'ncl', 'hccf')
 BOTH = N_USERS, N_ITEMS
-
-
-def generator_like(model):
-    """One that will draw what the model's will."""
-    generator = torch.Generator()
-    generator.set_state(model.generator.get_state())
-    return generator
 
 
 def contrast(a, b, temp):

@@ -1,0 +1,140 @@
+"""The baselines with a part for every modality against plain float64 matrices."""
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import (
+    N_ITEMS,
+    N_USERS,
+    NEGATIVES,
+    POSITIVES,
+    USERS,
+    WIDTHS,
+    all_scores,
+    check_losses,
+    close,
+    generator_like,
+    lightgcn,
+    links_of,
+    loopless,
+    make_dataset,
+    make_model,
+    projected,
+    scores_of,
+    trainable,
+)
+
+from Benchmark import Plain
+
+BATCH = torch.arange(len(USERS))
+
+
+def linear(w, name, table):
+    return table @ w[f'{name}.weight'].T + w[f'{name}.bias']
+
+
+def in_batch(rows, columns, temp):
+    """Of row b against all columns of the batch, its own the one to be found."""
+    total = 0
+    for b, row in enumerate(rows):
+        logits = [row @ column / temp for column in columns]
+        total = total - logits[b] + torch.stack(logits).exp().sum().log()
+    return total / len(rows)
+
+
+def all_squares(w):
+    return sum((table**2).sum() for table in w.values())
+
+
+def modal_lightgcn(w, links, shown, n_layers):
+    """H of the ids and of every modality: [(users, items)]."""
+    return [lightgcn(links, w['user_embeds'], items, n_layers) for items in (w['item_embeds'], *shown)]
+
+
+def read_out(w, encoded):
+    """O_u, O_i of [(users, items)]."""
+    return [linear(w, f'{side}_readout', torch.cat(tables, 1))
+            for side, tables in zip(('user', 'item'), zip(*encoded, strict=True), strict=True)]
+
+
+@pytest.mark.parametrize('n_layers', [0, 1, 3])
+@pytest.mark.parametrize('widths', [{'items': 2}, {'image': 3, 'text': 4, 'audio': 5}])
+def test_slmrec_is_its_formula(rng, widths, n_layers):
+    dataset = make_dataset(rng, widths)
+    model = make_model('slmrec', dataset, f'--gnn_layer {n_layers} --reg 0.3 --ssl_reg 0.7 --temp 0.4')
+    w = trainable(model)
+    encoded = modal_lightgcn(w, links_of(dataset), projected(w, dataset).values(), n_layers)
+    users, items = read_out(w, encoded)
+    close(all_scores(model), scores_of((users, items)))
+    reached, chain = encoded[0][1][POSITIVES], 0
+    for number, (_, shown) in enumerate(encoded[1:]):
+        reached = linear(w, f'chain.{number}', reached)
+        chain = chain + in_batch(reached, linear(w, f'known.{number}', shown[POSITIVES]), 0.4)
+    assert reached.shape[1] == 3  # half of d in the last step
+    check_losses(model, w, {'main': in_batch(Plain.unit(users[USERS]), Plain.unit(items[POSITIVES]), 0.4),
+                            'cl': 0.7 * chain, 'reg': 0.3 / 2 * all_squares(w)})
+
+
+@pytest.mark.parametrize('task', ['fd', 'fm'])
+def test_the_two_views_of_slmrec(rng, task):
+    dataset = make_dataset(rng, WIDTHS)
+    model = make_model('slmrec', dataset, f'--gnn_layer 2 --reg 0.3 --ssl_reg 0.7 --temp 0.4 --ssl_task {task} '
+                                          '--embed_drop 0.4')
+    w, links, draws = trainable(model), links_of(dataset), generator_like(model)
+    shown = [w['item_embeds'], *projected(w, dataset).values()]
+
+    def dropped_view():
+        adj = loopless(links)
+        nodes = torch.cat([w['user_embeds'].repeat(1, 3), torch.cat(shown, 1)])
+        total = nodes
+        for _ in range(2):
+            kept = torch.cat([torch.rand(size, 18, generator=draws) for size in (N_USERS, N_ITEMS)]) >= 0.4
+            nodes = adj @ nodes * kept / 0.6
+            total = total + nodes
+        users, items = (total / 3).split([N_USERS, N_ITEMS])
+        return read_out(w, [*zip(users.split(6, 1), items.split(6, 1), strict=True)])
+
+    def masked_view(masked):
+        tables = [table * (number != masked) for number, table in enumerate(shown)]
+        return read_out(w, [lightgcn(links, w['user_embeds'], table, 2) for table in tables])
+
+    if task == 'fd':
+        views = [dropped_view(), dropped_view()]
+    else:
+        views = [masked_view(masked) for masked in torch.randperm(3, generator=draws)[:2].tolist()]
+    contrast = sum(in_batch(*(Plain.unit(view[side][nodes]) for view in views), 0.4)
+                   for side, nodes in enumerate((USERS, POSITIVES)))
+    users, items = read_out(w, [lightgcn(links, w['user_embeds'], table, 2) for table in shown])
+    check_losses(model, w, {'main': in_batch(Plain.unit(users[USERS]), Plain.unit(items[POSITIVES]), 0.4),
+                            'cl': 0.7 * contrast, 'reg': 0.3 / 2 * all_squares(w)})
+
+
+@pytest.mark.parametrize('widths', [{'items': 2}, {'image': 3, 'text': 4, 'audio': 5}])
+def test_mmgcl_is_its_formula(rng, widths):
+    dataset = make_dataset(rng, widths)
+    model = make_model('mmgcl', dataset, '--gnn_layer 3 --reg 0.3 --ssl_reg 0.7 --temp 0.4 --edge_drop 0.4')
+    model.begin_epoch(None)
+    w, links, draws = trainable(model), links_of(dataset), generator_like(model)
+    shown = list(projected(w, dataset).values())
+    users, items = read_out(w, modal_lightgcn(w, links, shown, 3))
+    close(all_scores(model), scores_of((users, items)))
+
+    some = links.clone()
+    some[links > 0] = model.kept[0].double()
+    masked = int(torch.randint(len(shown), (1,), generator=draws))
+    spread = shown[masked].detach().square().mean().sqrt()
+    hidden = [*shown]
+    hidden[masked] = spread * torch.randn(N_ITEMS, 6, generator=draws).double()
+    contrast = 0
+    for encoded in (modal_lightgcn(w, some, shown, 3), modal_lightgcn(w, links, hidden, 3)):
+        z_u, z_i = map(Plain.unit, read_out(w, encoded))
+        z_u, z_p = z_u[USERS], z_i[POSITIVES]
+        mixed = torch.cat([*(part[POSITIVES] for _, part in encoded[:-1]), encoded[-1][1][NEGATIVES]], 1)
+        z_n = Plain.unit(linear(w, 'item_readout', mixed))
+        for b in BATCH:
+            own = (z_u[b] @ z_p[b] / 0.4).exp()
+            others = sum((z_u[b] @ z_p[c] / 0.4).exp() for c in BATCH) + (z_u[b] @ z_n[b] / 0.4).exp()
+            anchored = sum((z_u[c] @ z_p[b] / 0.4).exp() for c in BATCH)
+            contrast = contrast - ((own / others).log() + (own / anchored).log()) / len(BATCH)
+    margins = (users[USERS] * (items[POSITIVES] - items[NEGATIVES])).sum(1)
+    check_losses(model, w, {'bpr': -F.logsigmoid(margins).mean(), 'cl': 0.7 * contrast,
+                            'reg': 0.3 / 2 * all_squares(w)})
