@@ -9,6 +9,7 @@ from Baselines.lattice import LATTICE
 from Baselines.lgcnm import LightGCNM
 from Baselines.lightgcn import LightGCN
 from Baselines.mfbpr import MFBPR
+from Baselines.mgcn import MGCN
 from Baselines.mmgcl import MMGCL
 from Baselines.ncl import NCL
 from Baselines.ngcf import NGCF
@@ -21,5 +22,5 @@ BASELINES = {
     'pop': Popularity, 'itemknn': ItemKNN, 'ease': EASE, 'ials': IALS, 'mfbpr': MFBPR,
     'ngcf': NGCF, 'lightgcn': LightGCN, 'sgl': SGL, 'ncl': NCL, 'hccf': HCCF,
     'vbpr': VBPR, 'lgcnm': LightGCNM, 'bm3': BM3, 'lattice': LATTICE, 'slmrec': SLMRec,
-    'mmgcl': MMGCL, 'diffmm': DiffMM,
+    'mmgcl': MMGCL, 'mgcn': MGCN, 'diffmm': DiffMM,
 }

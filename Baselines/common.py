@@ -48,18 +48,21 @@ class EmbeddingModel(Baseline):
     def losses(self, users, positives, negatives):
         return self.triple_losses(self.outputs(), users, positives, negatives)
 
-    def triple_losses(self, outputs, users, positives, negatives):
+    def triple_losses(self, outputs, users, positives, negatives, decayed=None):
         """The loss of most models with embeddings, over the batch's triples (u, p, n):
 
             bpr = mean of -log sigmoid(<u, p> - <u, n>) of the outputs (Rendle et al. 2009)
-            reg = reg * mean of (||e_u||^2 + ||e_p||^2 + ||e_n||^2)/2 of the embeddings before any propagation
+            reg = reg * mean of (||e_u||^2 + ||e_p||^2 + ||e_n||^2)/2 of the tables `decayed`: by default the
+                  embeddings before any propagation
+
+        A decay of embeddings alone says little where matrices come between them and the scores: what the decay takes
+        from the embeddings, matrices that are not decayed give back.
         """
-        user_table, item_table = outputs
-        embeds = (rows_of(self.user_embeds, users), rows_of(self.item_embeds, positives),
-                  rows_of(self.item_embeds, negatives))
-        bpr = bpr_loss(rows_of(user_table, users), rows_of(item_table, positives), rows_of(item_table, negatives))
-        decay = sum(table.square().sum() for table in embeds) / 2
-        return {'bpr': bpr / len(users), 'reg': self.settings.reg * decay / len(users)}
+        def rows(user_table, item_table):
+            return rows_of(user_table, users), rows_of(item_table, positives), rows_of(item_table, negatives)
+
+        decay = sum(table.square().sum() for table in rows(*decayed or (self.user_embeds, self.item_embeds))) / 2
+        return {'bpr': bpr_loss(*rows(*outputs)) / len(users), 'reg': self.settings.reg * decay / len(users)}
 
     @torch.no_grad()
     def scores(self):

@@ -170,6 +170,33 @@ def generator_like(model):
     return generator
 
 
+def linear(w, name, table):
+    return table @ w[f'{name}.weight'].T + w[f'{name}.bias']
+
+
+def in_batch(rows, columns, temp):
+    """Of row b against all columns of the batch, its own the one to be found."""
+    total = 0
+    for b, row in enumerate(rows):
+        logits = [row @ column / temp for column in columns]
+        total = total - logits[b] + torch.stack(logits).exp().sum().log()
+    return total / len(rows)
+
+
+def item_graph(table, k):
+    """D^-1/2 S D^-1/2 of a table's k nearest, by loops: S_ij the cosine where j is among them and it is positive."""
+    n = len(table)
+    cosines = [[float(a @ b / (a.norm() * b.norm()).clamp(min=1e-12)) for b in table.detach()] for a in table.detach()]
+    rows = []
+    for i, a in enumerate(table):
+        near = sorted(range(n), key=lambda j: -cosines[i][j])[:k]
+        rows.append(torch.stack([Plain.unit(a[None])[0] @ Plain.unit(b[None])[0] if j in near and cosines[i][j] > 0
+                                 else a.sum() * 0 for j, b in enumerate(table)]))
+    s = torch.stack(rows)
+    degrees = s.sum(1)
+    return torch.stack([torch.stack([s[i, j] / (degrees[i] * degrees[j]).sqrt() for j in range(n)]) for i in range(n)])
+
+
 def embeds_of(w):
     return w['user_embeds'], w['item_embeds']
 

@@ -13,6 +13,7 @@ from conftest import (
     WIDTHS,
     all_scores,
     close,
+    item_graph,
     lightgcn,
     links_of,
     make_dataset,
@@ -24,7 +25,7 @@ from conftest import (
     weights,
 )
 
-from Baselines import BASELINES, lattice
+from Baselines import BASELINES, item_graphs
 from Benchmark import Plain
 from Model import slot
 from Utils.Errors import InputError
@@ -106,28 +107,14 @@ def test_no_gradient_reaches_the_targets_of_bm3(rng):
     assert not model.item_embeds.grad.any()
 
 
-def item_graph(table, k):
-    """D^-1/2 S D^-1/2 of a table's k nearest, by loops: S_ij the cosine where j is among them and it is positive."""
-    n = len(table)
-    cosines = [[float(a @ b / (a.norm() * b.norm()).clamp(min=1e-12)) for b in table.detach()] for a in table.detach()]
-    rows = []
-    for i, a in enumerate(table):
-        near = sorted(range(n), key=lambda j: -cosines[i][j])[:k]
-        rows.append(torch.stack([Plain.unit(a[None])[0] @ Plain.unit(b[None])[0] if j in near and cosines[i][j] > 0
-                                 else a.sum() * 0 for j, b in enumerate(table)]))
-    s = torch.stack(rows)
-    degrees = s.sum(1)
-    return torch.stack([torch.stack([s[i, j] / (degrees[i] * degrees[j]).sqrt() for j in range(n)]) for i in range(n)])
-
-
 def test_item_graph_against_loops(rng, monkeypatch):
-    monkeypatch.setattr(lattice, 'BLOCK', 3)
+    monkeypatch.setattr(item_graphs, 'BLOCK', 3)
     table = torch.as_tensor(rng.normal(size=(N_ITEMS, 4))).requires_grad_()
-    found, neighbours = lattice.nearest(table.detach(), 5)
-    cosines = lattice.cosines_with(table, neighbours)
+    found, neighbours = item_graphs.nearest(table.detach(), 5)
+    cosines = item_graphs.cosines_with(table, neighbours)
     torch.testing.assert_close(cosines.detach(), found)
     ours = torch.zeros(N_ITEMS, N_ITEMS, dtype=torch.float64).scatter(1, neighbours,
-                                                                    lattice.edge_weights(cosines, neighbours))
+                                                                    item_graphs.edge_weights(cosines, neighbours))
     expected = item_graph(table, 5)
     torch.testing.assert_close(ours, expected)
     pull = torch.as_tensor(rng.normal(size=(N_ITEMS, N_ITEMS)))
@@ -136,8 +123,8 @@ def test_item_graph_against_loops(rng, monkeypatch):
 
 def test_an_item_without_features_has_no_links():
     table = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 0.1]], requires_grad=True)
-    neighbours = lattice.nearest(table.detach(), 2)[1]
-    values = lattice.edge_weights(lattice.cosines_with(table, neighbours), neighbours)
+    neighbours = item_graphs.nearest(table.detach(), 2)[1]
+    values = item_graphs.edge_weights(item_graphs.cosines_with(table, neighbours), neighbours)
     values.sum().backward()
     assert not values[0].any()
     assert values[1:].isfinite().all()
@@ -170,7 +157,7 @@ def test_the_learned_links_follow_the_projection_from_the_next_epoch(rng):
     assert torch.equal(model.neighbours, before)
     model.begin_epoch(None)
     assert torch.equal(model.neighbours[0], before[0])
-    assert torch.equal(model.neighbours[1], lattice.nearest(model.projections()['text'].detach(), 4)[1])
+    assert torch.equal(model.neighbours[1], item_graphs.nearest(model.projections()['text'].detach(), 4)[1])
     assert not torch.equal(model.neighbours[1], before[1])
 
 
@@ -246,7 +233,7 @@ def test_who_needs_features_says_so(rng, name):
 
 @pytest.mark.parametrize('flags', ['vbpr', 'lgcnm', 'bm3 --ssl_reg 1 --epoch 20', 'lattice', 'diffmm',
                                    'diffmm --cl_method 1', 'lattice --modalities text --item_links 40',
-                                   'slmrec --temp 0.2', 'slmrec --ssl_task fm', 'mmgcl'])
+                                   'slmrec --temp 0.2', 'slmrec --ssl_task fm', 'mmgcl', 'mgcn'])
 def test_withheld_items_are_found(rng, tmp_path, flags):
     result = result_of_run(tmp_path, rng, flags)
     assert result['best_val']['test']['recall'] > 0.9

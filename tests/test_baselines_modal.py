@@ -13,7 +13,9 @@ from conftest import (
     check_losses,
     close,
     generator_like,
+    in_batch,
     lightgcn,
+    linear,
     links_of,
     loopless,
     make_dataset,
@@ -26,19 +28,6 @@ from conftest import (
 from Benchmark import Plain
 
 BATCH = torch.arange(len(USERS))
-
-
-def linear(w, name, table):
-    return table @ w[f'{name}.weight'].T + w[f'{name}.bias']
-
-
-def in_batch(rows, columns, temp):
-    """Of row b against all columns of the batch, its own the one to be found."""
-    total = 0
-    for b, row in enumerate(rows):
-        logits = [row @ column / temp for column in columns]
-        total = total - logits[b] + torch.stack(logits).exp().sum().log()
-    return total / len(rows)
 
 
 def all_squares(w):
