@@ -163,8 +163,8 @@ def build_parser():
     plain.add_argument('--message_drop', type=number(float, 0, 0.99), default=0.1,
                        help="ngcf: dropout of each layer's output")
     plain.add_argument('--edge_drop', type=number(float, 0, 0.99), default=0.1,
-                       help='sgl, mmgcl: share of the interactions left out of a view; hccf: of the entries of its '
-                            'graphs')
+                       help='sgl, mmgcl, freedom: share of the interactions left out of a graph; hccf: of the entries '
+                            'of its graphs')
     plain.add_argument('--clusters', type=number(int, 1), default=100, help='ncl: clusters of users, and of items')
     plain.add_argument('--proto_reg', type=number(float, 0), default=1e-3,
                        help='ncl: weight of the contrast with the clusters')
@@ -176,9 +176,9 @@ def build_parser():
                           help='slmrec: its self-supervised task: fac along the modalities, fd dropout of features, '
                                'fm masking of modalities')
     featured.add_argument('--item_links', type=number(int, 1), default=10,
-                          help='lattice: nearest items by features that an item is linked to')
+                          help='lattice, freedom, mgcn: nearest items by features that an item is linked to')
     featured.add_argument('--item_layers', type=number(int, 0), default=1,
-                          help='lattice: layers over the graph between items')
+                          help='lattice, freedom, mgcn: layers over the graph between items')
     featured.add_argument('--graph_skip', type=number(float, 0, 1), default=0.9,
                           help='lattice: share of the graphs of raw features; the rest is of learned ones')
 

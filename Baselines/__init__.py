@@ -2,6 +2,7 @@
 from Baselines.bm3 import BM3
 from Baselines.diffmm import DiffMM
 from Baselines.ease import EASE
+from Baselines.freedom import FREEDOM
 from Baselines.hccf import HCCF
 from Baselines.ials import IALS
 from Baselines.itemknn import ItemKNN
@@ -22,5 +23,5 @@ BASELINES = {
     'pop': Popularity, 'itemknn': ItemKNN, 'ease': EASE, 'ials': IALS, 'mfbpr': MFBPR,
     'ngcf': NGCF, 'lightgcn': LightGCN, 'sgl': SGL, 'ncl': NCL, 'hccf': HCCF,
     'vbpr': VBPR, 'lgcnm': LightGCNM, 'bm3': BM3, 'lattice': LATTICE, 'slmrec': SLMRec,
-    'mmgcl': MMGCL, 'mgcn': MGCN, 'diffmm': DiffMM,
+    'mmgcl': MMGCL, 'freedom': FREEDOM, 'mgcn': MGCN, 'diffmm': DiffMM,
 }

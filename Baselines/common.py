@@ -49,20 +49,24 @@ class EmbeddingModel(Baseline):
         return self.triple_losses(self.outputs(), users, positives, negatives)
 
     def triple_losses(self, outputs, users, positives, negatives, decayed=None):
-        """The loss of most models with embeddings, over the batch's triples (u, p, n):
-
-            bpr = mean of -log sigmoid(<u, p> - <u, n>) of the outputs (Rendle et al. 2009)
-            reg = reg * mean of (||e_u||^2 + ||e_p||^2 + ||e_n||^2)/2 of the tables `decayed`: by default the
-                  embeddings before any propagation
-
-        A decay of embeddings alone says little where matrices come between them and the scores: what the decay takes
-        from the embeddings, matrices that are not decayed give back.
-        """
+        """`row_losses` of the batch's rows of the outputs; decayed: the tables whose rows are, by default the
+        embeddings before any propagation."""
         def rows(user_table, item_table):
             return rows_of(user_table, users), rows_of(item_table, positives), rows_of(item_table, negatives)
 
-        decay = sum(table.square().sum() for table in rows(*decayed or (self.user_embeds, self.item_embeds))) / 2
-        return {'bpr': bpr_loss(*rows(*outputs)) / len(users), 'reg': self.settings.reg * decay / len(users)}
+        return self.row_losses(rows(*outputs), rows(*decayed or (self.user_embeds, self.item_embeds)))
+
+    def row_losses(self, rows, decayed):
+        """The loss of most models with embeddings, over the batch's triples (u, p, n), of three tables (B, .) each:
+
+            bpr = mean of -log sigmoid(<u, p> - <u, n>) of the rows (Rendle et al. 2009)
+            reg = reg * mean of (||u||^2 + ||p||^2 + ||n||^2)/2 of those that are decayed
+
+        A decay of embeddings alone says little where matrices come between them and the scores: what it takes from the
+        embeddings, matrices that are not decayed give back.
+        """
+        decay = sum(table.square().sum() for table in decayed) / 2
+        return {'bpr': bpr_loss(*rows) / len(rows[0]), 'reg': self.settings.reg * decay / len(rows[0])}
 
     @torch.no_grad()
     def scores(self):

@@ -45,30 +45,36 @@ class MGCN(LightGCN):
             cosines, neighbours) in nearest_by_features(dataset, settings, tables).items()}
 
     def views(self):
-        """(C, S), each a table (U + I, d)."""
-        behaviour = torch.cat(super().outputs())
-        modal = {name: self.modal_view(name, table) for name, table in self.projections().items()}
-        asked = torch.cat([self.answer(self.query(table).tanh()) for table in modal.values()], 1)
-        shared = sum(weight[:, None] * table for weight, table in zip(asked.softmax(1).T, modal.values(), strict=True))
-        own = sum(self.preferences[slot(name)](behaviour).sigmoid() * (table - shared) for name, table in modal.items())
-        return behaviour, (own + shared) / (len(modal) + 1)
+        """C and, by the modality's name, Q_m: each (users (U, d), items (I, d))."""
+        modal = {}
+        for name, table in self.projections().items():
+            items = self.item_embeds * self.purifiers[slot(name)](table).sigmoid()
+            for _ in range(self.settings.item_layers):
+                items = self.item_graphs[name] @ items
+            modal[name] = self.adj.to_users @ items, items
+        return super().outputs(), modal
 
-    def modal_view(self, name, projected):
-        """Q_m (U + I, d) of a modality's F_m."""
-        items = self.item_embeds * self.purifiers[slot(name)](projected).sigmoid()
-        for _ in range(self.settings.item_layers):
-            items = self.item_graphs[name] @ items
-        return torch.cat([self.adj.to_users @ items, items])
+    def side(self, behaviour, modal):
+        """S of some nodes, of their rows of C (B, d) and of every Q_m."""
+        asked = torch.cat([self.answer(self.query(rows).tanh()) for rows in modal.values()], 1)
+        shared = sum(weight[:, None] * rows for weight, rows in zip(asked.softmax(1).T, modal.values(), strict=True))
+        own = sum(self.preferences[slot(name)](behaviour).sigmoid() * (rows - shared) for name, rows in modal.items())
+        return (own + shared) / (len(modal) + 1)
 
     def outputs(self):
-        return tuple(sum(self.views()).split(self.rows.shape))
+        behaviour, modal = self.views()
+        return tuple(table + self.side(table, {name: tables[number] for name, tables in modal.items()})
+                     for number, table in enumerate(behaviour))
 
     def losses(self, users, positives, negatives):
-        settings, views = self.settings, self.views()
-        outputs = sum(views).split(self.rows.shape)
-        (behaviour_users, behaviour_items), (side_users, side_items) = (view.split(self.rows.shape) for view in views)
-        contrast = sum(nce(rows_of(side, nodes), rows_of(behaviour, nodes), settings.temp, chunk=settings.nce_chunk)
-                       for side, behaviour, nodes in ((side_items, behaviour_items, positives),
-                                                      (side_users, behaviour_users, users)))
-        return {**self.triple_losses(outputs, users, positives, negatives, decayed=outputs),
-                'cl': settings.ssl_reg * contrast}
+        """Beyond the propagation only the batch's rows are made."""
+        settings, n = self.settings, len(users)
+        behaviour, modal = self.views()
+        outputs, contrast = [], 0
+        for number, nodes in enumerate((users, torch.cat([positives, negatives]))):
+            known = rows_of(behaviour[number], nodes)
+            side = self.side(known, {name: rows_of(tables[number], nodes) for name, tables in modal.items()})
+            contrast = contrast + nce(side[:n], known[:n], settings.temp, chunk=settings.nce_chunk)
+            outputs.append(known + side)
+        rows = outputs[0], *outputs[1].split(n)
+        return {**self.row_losses(rows, rows), 'cl': settings.ssl_reg * contrast}

@@ -159,7 +159,8 @@ def unit_features(dataset):
 
 def projected(w, dataset):
     """F_m of every modality, of the parameters of a model with `Projections`."""
-    return {name: table @ w[f'projections.layers.{slot(name)}.weight'].T + w[f'projections.layers.{slot(name)}.bias']
+    return {name: table @ w[f'projections.layers.{slot(name)}.weight'].T
+            + w.get(f'projections.layers.{slot(name)}.bias', 0)
             for name, table in unit_features(dataset).items()}
 
 
