@@ -3,6 +3,7 @@ from Baselines.bm3 import BM3
 from Baselines.diffmm import DiffMM
 from Baselines.ease import EASE
 from Baselines.freedom import FREEDOM
+from Baselines.grcn import GRCN
 from Baselines.hccf import HCCF
 from Baselines.ials import IALS
 from Baselines.itemknn import ItemKNN
@@ -22,6 +23,6 @@ from Baselines.vbpr import VBPR
 BASELINES = {
     'pop': Popularity, 'itemknn': ItemKNN, 'ease': EASE, 'ials': IALS, 'mfbpr': MFBPR,
     'ngcf': NGCF, 'lightgcn': LightGCN, 'sgl': SGL, 'ncl': NCL, 'hccf': HCCF,
-    'vbpr': VBPR, 'lgcnm': LightGCNM, 'bm3': BM3, 'lattice': LATTICE, 'slmrec': SLMRec,
+    'vbpr': VBPR, 'lgcnm': LightGCNM, 'bm3': BM3, 'lattice': LATTICE, 'grcn': GRCN, 'slmrec': SLMRec,
     'mmgcl': MMGCL, 'freedom': FREEDOM, 'mgcn': MGCN, 'diffmm': DiffMM,
 }

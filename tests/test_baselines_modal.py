@@ -23,9 +23,12 @@ from conftest import (
     projected,
     scores_of,
     trainable,
+    triple_losses,
 )
 
+from Baselines.edges import Edges
 from Benchmark import Plain
+from Model import slot
 
 BATCH = torch.arange(len(USERS))
 
@@ -127,3 +130,61 @@ def test_mmgcl_is_its_formula(rng, widths):
     margins = (users[USERS] * (items[POSITIVES] - items[NEGATIVES])).sum(1)
     check_losses(model, w, {'bpr': -F.logsigmoid(margins).mean(), 'cl': 0.7 * contrast,
                             'reg': 0.3 / 2 * all_squares(w)})
+
+
+def unit(row):
+    return row / row.norm()
+
+
+@pytest.mark.parametrize('widths', [{'items': 2}, {'image': 3, 'text': 4, 'audio': 5}])
+def test_grcn_is_its_formula(rng, widths):
+    dataset = make_dataset(rng, widths)
+    model = make_model('grcn', dataset, '--gnn_layer 2 --reg 0.3')
+    w, links = trainable(model), links_of(dataset)
+    near = {u: links[u].nonzero()[:, 0].tolist() for u in range(N_USERS)}
+    near |= {N_USERS + i: links[:, i].nonzero()[:, 0].tolist() for i in range(N_ITEMS)}
+
+    def attention(own, others):
+        powers = [(own @ other).exp() for other in others]
+        return [power / sum(powers) for power in powers]
+
+    content, shares = [], []
+    for name, table in projected(w, dataset).items():
+        shown = [unit(torch.where(row > 0, row, 0.01 * row)) for row in table]
+        wish = [unit(row) for row in w[f'tastes.{slot(name)}']]
+        for _ in range(3):
+            wish = [unit(row + sum(a * shown[i] for a, i in
+                                   zip(attention(row, [shown[i] for i in near[u]]), near[u], strict=True)))
+                    for u, row in enumerate(wish)]
+        x = [*wish, *shown]
+        edges, rows = {}, []
+        for n, own in enumerate(x):
+            sources = [k + N_USERS * (n < N_USERS) for k in near[n]]
+            weights = attention(own, [x[k] for k in sources])
+            edges |= {(n, k): weight for k, weight in zip(sources, weights, strict=True)}
+            rows.append(own + sum(weight * x[k] for k, weight in zip(sources, weights, strict=True)))
+        content.append(torch.stack(rows))
+        shares.append(edges)
+    trust = torch.cat([w['user_trust'], w['item_trust']])
+    refined = {(n, k): max(trust[k, m] * edges[n, k] for m, edges in enumerate(shares)) for n, k in shares[0]}
+    nodes = total = torch.stack([unit(row) for row in torch.cat([w['user_embeds'], w['item_embeds']])])
+    for _ in range(2):
+        nodes = torch.stack([sum((refined[n, k] * nodes[k] for m, k in refined if m == n), 0 * row)
+                             for n, row in enumerate(nodes)])
+        total = total + nodes
+    users, items = torch.cat([total, *content], 1).split([N_USERS, N_ITEMS])
+    close(all_scores(model), scores_of((users, items)))
+    tastes = [w[f'tastes.{slot(name)}'] for name in widths]
+    decayed = torch.cat([w['user_embeds'], *tastes, w['user_trust']], 1), torch.cat([w['item_embeds'],
+                                                                                     w['item_trust']], 1)
+    check_losses(model, w, triple_losses(users @ items.T, decayed, 0.3))
+
+
+def test_the_edges_are_differentiated_as_they_are_summed(rng, generator):
+    """Against torch's own derivatives of the same sums over edges written out, in float64."""
+    targets, sources = links_of(make_dataset(rng)).nonzero().T
+    edges = Edges(targets, sources, N_USERS, N_ITEMS)
+    tables = [torch.randn(n, 3, dtype=torch.float64, generator=generator).requires_grad_() for n in (N_USERS, N_ITEMS)]
+    scores = torch.rand(len(targets), dtype=torch.float64, generator=generator).requires_grad_()
+    for function, inputs in ((edges.products, tables), (edges.sums, (scores, tables[1])), (edges.softmax, (scores,))):
+        assert torch.autograd.gradcheck(function, tuple(inputs))
