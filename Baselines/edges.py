@@ -1,22 +1,23 @@
 """Scores and weights of a graph's edges that are trained themselves."""
 import torch
-import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
+
+from Utils.Graph import Csr, csr_tensor
 
 
 class Edges:
     """Directed edges to targets from sources, sorted by target: the interactions seen from one side.
 
     A table of values by edge (E,) meets tables of nodes (N, d) in two ways, each of which is the gradient of the other,
-    so that nothing of E x d is kept for the backward pass.
+    so that no row is ever copied to the edges.
     """
 
     def __init__(self, targets, sources, n_targets, n_sources):
-        """targets, sources (E,): int64, sorted by target."""
-        self.targets, self.sources = targets, sources
-        self.starts = starts_of(targets, n_targets)
-        self.by_source = torch.argsort(sources, stable=True)
-        self.source_starts = starts_of(sources, n_sources)
+        """targets, sources (E,): int64, sorted by target and under one target by source."""
+        numbers = torch.arange(len(targets), device=targets.device)
+        self.targets, self.sources, self.shape = targets, sources, (n_targets, n_sources)
+        self.by_target = Csr.of_entries(targets, sources, numbers, self.shape)
+        self.by_source = Csr.of_entries(sources, targets, numbers, self.shape[::-1])
 
     def products(self, targets, sources):
         """<target's row, source's row> of every edge (E,), of tables (N, d) of each side."""
@@ -32,29 +33,22 @@ class Edges:
 
     def total(self, values):
         """Each target's sum of values (E,), given to all of its edges."""
-        ones = values.new_ones(1, 1)
-        return bags(torch.zeros_like(self.sources), ones, self.starts, values)[self.targets, 0]
+        return self.to_targets(values, values.new_ones(self.shape[1], 1))[self.targets, 0]
 
     def to_targets(self, weights, sources):
-        return bags(self.sources, sources, self.starts, weights)
+        return with_values(self.by_target, weights).times(sources)
 
     def to_sources(self, weights, targets):
-        return bags(self.targets[self.by_source], targets, self.source_starts, weights[self.by_source])
+        return with_values(self.by_source, weights).times(targets)
+
+    def row_products(self, targets, sources):
+        structure = csr_tensor(with_values(self.by_target, targets.new_zeros(len(self.targets))))
+        return torch.sparse.sampled_addmm(structure, targets, sources.T, beta=0).values()
 
 
-def starts_of(rows, n):
-    starts = torch.zeros(n + 1, dtype=torch.int64, device=rows.device)
-    torch.cumsum(torch.bincount(rows, minlength=n), 0, out=starts[1:])
-    return starts
-
-
-def bags(index, table, starts, weights):
-    """Row r: the sum of weights * table[index] between starts[r] and starts[r + 1]."""
-    return F.embedding_bag(index, table, starts, mode='sum', include_last_offset=True, per_sample_weights=weights)
-
-
-def row_products(table, rows, other, columns):
-    return (table[rows] * other[columns]).sum(1)
+def with_values(numbered, values):
+    """A matrix whose entries are numbers of edges, with the edges' values in their place."""
+    return Csr(numbered.starts, numbered.cols, values[numbered.values], numbered.shape)
 
 
 class _Products(torch.autograd.Function):
@@ -62,7 +56,7 @@ class _Products(torch.autograd.Function):
     def forward(ctx, targets, sources, edges):
         ctx.edges = edges
         ctx.save_for_backward(targets, sources)
-        return row_products(targets, edges.targets, sources, edges.sources)
+        return edges.row_products(targets, sources)
 
     @staticmethod
     @once_differentiable
@@ -81,8 +75,8 @@ class _Sums(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        (weights, sources), edges = ctx.saved_tensors, ctx.edges
-        return (row_products(grad, edges.targets, sources, edges.sources), edges.to_sources(weights, grad), None)
+        weights, sources = ctx.saved_tensors
+        return ctx.edges.row_products(grad, sources), ctx.edges.to_sources(weights, grad), None
 
 
 class _Softmax(torch.autograd.Function):
