@@ -188,7 +188,7 @@ def build_parser():
                             'denoisers train; default: highest on a CPU, high on CUDA')
     speed.add_argument('--cl_sample', type=number(int, 1), default=None, metavar='N',
                        help='contrast over this many rows drawn anew each step (mdmns: the multi-level one, of all '
-                            "rows; sgl, ncl, hccf: of the batch's); default: over all of them")
+                            "rows; sgl, ncl, hccf: of the batch's; clcrec: its negatives); default: over all of them")
     speed.add_argument('--nce_chunk', type=number(int, 1), default=None, metavar='ROWS',
                        help='rows of similarities held at a time; default: what suits the device')
     return parser

@@ -1,5 +1,6 @@
 """The models that MDMNS is compared with: name for --model -> class."""
 from Baselines.bm3 import BM3
+from Baselines.clcrec import CLCRec
 from Baselines.diffmm import DiffMM
 from Baselines.ease import EASE
 from Baselines.freedom import FREEDOM
@@ -23,6 +24,6 @@ from Baselines.vbpr import VBPR
 BASELINES = {
     'pop': Popularity, 'itemknn': ItemKNN, 'ease': EASE, 'ials': IALS, 'mfbpr': MFBPR,
     'ngcf': NGCF, 'lightgcn': LightGCN, 'sgl': SGL, 'ncl': NCL, 'hccf': HCCF,
-    'vbpr': VBPR, 'lgcnm': LightGCNM, 'bm3': BM3, 'lattice': LATTICE, 'grcn': GRCN, 'slmrec': SLMRec,
+    'vbpr': VBPR, 'lgcnm': LightGCNM, 'bm3': BM3, 'lattice': LATTICE, 'grcn': GRCN, 'clcrec': CLCRec, 'slmrec': SLMRec,
     'mmgcl': MMGCL, 'freedom': FREEDOM, 'mgcn': MGCN, 'diffmm': DiffMM,
 }

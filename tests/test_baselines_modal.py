@@ -24,6 +24,7 @@ from conftest import (
     scores_of,
     trainable,
     triple_losses,
+    unit_features,
 )
 
 from Baselines.edges import Edges
@@ -188,3 +189,48 @@ def test_the_edges_are_differentiated_as_they_are_summed(rng, generator):
     scores = torch.rand(len(targets), dtype=torch.float64, generator=generator).requires_grad_()
     for function, inputs in ((edges.products, tables), (edges.sums, (scores, tables[1])), (edges.softmax, (scores,))):
         assert torch.autograd.gradcheck(function, tuple(inputs))
+
+
+@pytest.mark.parametrize('n', [3, 8, None])
+def test_clcrec_is_its_formula(rng, n):
+    dataset = make_dataset(rng, WIDTHS)
+    model = make_model('clcrec', dataset, '--reg 0.3 --ssl_reg 0.7 --temp 0.4' + (f' --cl_sample {n}' if n else ''))
+    w, links, draws = trainable(model), links_of(dataset), generator_like(model)
+    hidden = linear(w, 'encoder.0', torch.cat([*unit_features(dataset).values()], 1))
+    encoded = linear(w, 'encoder.2', torch.where(hidden > 0, hidden, 0.01 * hidden))
+    warm = links.sum(0).nonzero()[:, 0]
+    expected = w['user_embeds'] @ torch.stack([w['item_embeds'][i] if i in warm else encoded[i]
+                                               for i in range(N_ITEMS)]).T
+    close(all_scores(model), expected)
+
+    others = warm[torch.randperm(len(warm), generator=draws)[:n]] if n and n < len(warm) else warm
+    shows = [torch.rand(len(items), generator=draws) < 0.5 for items in (POSITIVES, others)]
+    known, strange = ([encoded[i] if shown else w['item_embeds'][i] for i, shown in zip(items, drawn, strict=True)]
+                      for items, drawn in zip((POSITIVES, others), shows, strict=True))
+    ui = re = decay = 0
+    for b, (u, p) in enumerate(zip(USERS, POSITIVES, strict=True)):
+        e_u, e_p = w['user_embeds'][u], w['item_embeds'][p]
+        open_to_u = [k for k, item in enumerate(others) if not links[u, item]]
+        own = (e_u @ known[b] / 0.4).exp()
+        ui = ui - (own / (own + sum((e_u @ strange[k] / 0.4).exp() for k in open_to_u))).log() / len(USERS)
+        own = (unit(e_p) @ unit(encoded[p]) / 0.4).exp()
+        re = re - (own / (own + sum((unit(e_p) @ unit(encoded[others[k]]) / 0.4).exp() for k in open_to_u))).log() / 4
+        decay = decay + ((e_u**2).sum() + (e_p**2).sum() + (encoded[p]**2).sum()) / 2 / len(USERS)
+    check_losses(model, w, {'ui': ui, 're': 0.7 * re, 'reg': 0.3 * decay})
+
+
+def test_the_pairs_of_clcrec_are_drawn_evenly(rng):
+    """Half of the occurrences show the encoding, and all items with interactions are negatives alike."""
+    model = make_model('clcrec', make_dataset(rng, WIDTHS), '--cl_sample 3')
+    warm = model.warm.nonzero()[:, 0]
+    counts, shown = torch.zeros(N_ITEMS), 0
+    for _ in range(1000):
+        others = model.drawn()
+        assert len(others.unique()) == 3
+        counts[others] += 1
+        z = model.hybrid(others, torch.full((3, 6), 100.0))
+        shown += (z > 50).all(1).sum().item()
+    share = 3 / len(warm)
+    assert not counts[~model.warm].any()
+    assert (counts[warm] - 1000 * share).abs().max() < 5 * (1000 * share * (1 - share)) ** 0.5
+    assert abs(shown - 1500) < 5 * (3000 / 4) ** 0.5
