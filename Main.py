@@ -1,7 +1,7 @@
 """Train a model on a data set folder and report Recall, NDCG and Precision: `python Main.py --help`.
 
 The loop knows these things of a model (see MDMNS in Model.py), so that another one can take part through
-`MODELS` alone:
+`MODELS` in Baselines/__init__.py alone:
     begin_epoch(boundary)           work done once per epoch; returns named figures for metrics.csv. After each step of
                                     its own, if any, it calls `boundary()`: the run may be saved and stopped there
     losses(users, pos, neg)         the named terms of a batch's loss, whose sum is minimised
@@ -10,17 +10,18 @@ The loop knows these things of a model (see MDMNS in Model.py), so that another 
     loop_parameters()               the parameters that the loop's Adam trains; none: begin_epoch does all the work
     closed_form                     true where a single epoch is all there is to do
     needs_features                  true where the data set has to have features
+    flags                           names of the flags of Params.py that it reads, beside those that every run reads
     state_dict()                    all that its later epochs depend on, as tensors, numbers, texts, lists, dictionaries
 """
 import sys
 
-from Baselines import BASELINES
+from Baselines import MODELS
 from Baselines.popularity import popularity_scores
 from DataHandler import UserRows, load_dataset
 from Datasets.generate import ensure_generated
-from Model import MDMNS
 from Params import parse
 from Runs.Checkpoint import ALL, PREVIOUS, remove_checkpoints, save_checkpoint
+from Runs.Flags import flags_read
 from Runs.Recommend import check_target, ids_for, load_scores, recommend, recommend_from
 from Runs.Report import describe, log_header, log_protocols
 from Runs.Results import RunFolder, run_config
@@ -33,8 +34,6 @@ from Utils.Errors import InputError, StoppedError, suggestion
 from Utils.Metrics import evaluate
 from Utils.TimeLogger import Stopwatch, log
 
-MODELS = {'mdmns': MDMNS, **BASELINES}
-
 
 def prepare(settings):
     """(data set, device) of a run, after every check that needs no training."""
@@ -45,7 +44,7 @@ def prepare(settings):
     set_precision(settings.precision, device)
     ensure_generated(settings.data_dir, settings.data)
     dataset = load_dataset(settings.data_dir, settings.data, settings.modalities)
-    for flag in ('topk', 'rebuild_k'):
+    for flag in {'topk', 'rebuild_k'} & flags_read(MODELS[settings.model]):
         if getattr(settings, flag) > dataset.n_items:
             raise InputError(f'--{flag} {getattr(settings, flag)} is more than the {dataset.n_items} items of '
                              f'{dataset.name}: lower it.')

@@ -1,12 +1,13 @@
-"""MDMNS (SPEC.md sections 3 to 6): the training of its denoisers, the graph network and its losses.
+"""MDMNS (docs/SPEC.md sections 3 to 6): the training of its denoisers, the graph network and its losses.
 
 Shapes: U users, I items, B rows in a batch, d = latdim, d_m a modality's width.
-Section numbers are those of SPEC.md.
+Section numbers are those of docs/SPEC.md.
 """
 import torch
 from torch import nn
 
 from DataHandler import UserRows, require_features
+from Params import TRAINED
 from Utils.Diffusion import Denoiser, GaussianDiffusion, denoising_losses, draw_fusion
 from Utils.Errors import InputError
 from Utils.FastSampling import make_sampler
@@ -33,11 +34,16 @@ def slot(modality):
 class MDMNS(nn.Module):
     """The recommender with its modal diffusion denoisers.
 
-    What the training loop asks of a model: `begin_epoch`, `losses`, `scores`, `loop_parameters`, `closed_form` and
-    `needs_features`.
+    What the training loop asks of a model: `begin_epoch`, `losses`, `scores`, `loop_parameters`, `closed_form`,
+    `needs_features` and `flags`.
     """
 
     closed_form, needs_features = False, True
+    flags = TRAINED | {
+        'latdim', 'gnn_layer', 'trans', 'ris_lambda', 'ris_adj_lambda', 'reg', 'cl_method', 'ssl_reg', 'temp',
+        'noise_levels', 'cl_sample', 'nce_chunk', 'guidance', 'guide_fused_hidden_dim', 'dims', 'd_emb_size', 'norm',
+        'steps', 'noise_scale', 'noise_min', 'noise_max', 'sampling_noise', 'sampling_steps', 'rebuild_k', 'e_loss',
+        'keepRate'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__()
@@ -69,7 +75,6 @@ class MDMNS(nn.Module):
                                             generator)
         self.diffusion = GaussianDiffusion(settings.steps, settings.noise_scale, settings.noise_min,
                                            settings.noise_max, device)
-        self.levels = noise_levels(settings.steps) if settings.noise_levels is None else settings.noise_levels
         self.denoiser_optimisers = {
             name: torch.optim.Adam(self.denoisers[slot(name)].parameters(), settings.lr, fused=True)
             for name in self.modalities}
@@ -147,7 +152,7 @@ class MDMNS(nn.Module):
         projected = self.project()
         outputs = self.outputs(projected, fused=multi_level)  # without the multi-level loss nothing trains through O_f
         if multi_level:
-            contrast = multi_level_loss(outputs, self.levels, settings.temp, self.noise_like_items,
+            contrast = multi_level_loss(outputs, self.levels(), settings.temp, self.noise_like_items,
                                         self.contrast_sample(), settings.nce_chunk)
         else:
             contrast = cross_modal_loss(self.contrast_views(projected), users, positives, settings.temp,
@@ -155,6 +160,11 @@ class MDMNS(nn.Module):
         return {'bpr': modal_bpr_loss(outputs, users, positives, negatives, settings.batch),
                 'reg': settings.reg * embedding_decay(self.user_embeds, self.item_embeds),
                 'cl': settings.ssl_reg * contrast}
+
+    def levels(self):
+        """The noise of the multi-level negatives."""
+        given = self.settings.noise_levels
+        return noise_levels(self.settings.steps) if given is None else given
 
     def noise_like_items(self, *_):
         return torch.randn(self.item_embeds.shape, generator=self.generator, device=self.generator.device)
@@ -182,7 +192,10 @@ class MDMNS(nn.Module):
         return figures
 
     def guides(self, projected):
-        """G_m: the mean of the other modalities' projected features; with a single modality, its own."""
+        """G_m: the mean of the other modalities' projected features; with a single modality, its own. None without
+        guidance."""
+        if self.settings.guidance == 'none':
+            return {}
         if len(projected) == 1:
             return projected
         return {name: sum(table for other, table in projected.items() if other != name) / (len(projected) - 1)
@@ -194,7 +207,7 @@ class MDMNS(nn.Module):
         self.denoiser_pass = steps = self.denoiser_pass or Pass(len(self.user_embeds), generator)
         with torch.no_grad():
             features = self.project()
-        guides = self.guides(features) if settings.guidance == 'released' else {}
+        guides = self.guides(features)
         for users in steps.batches(settings.batch, 'denoisers'):
             x_0 = self.rows.batch(users)
             losses = {}

@@ -9,6 +9,9 @@ from dataclasses import make_dataclass
 
 from Utils.Errors import InputError, suggestion
 
+# What is read for a model with parameters that the training loop's Adam trains; for the `flags` of its class
+TRAINED = frozenset({'lr', 'batch'})
+
 
 def number(kind, low=None, high=None, above=None):
     """A converter for argparse: `kind` (int or float) with low <= value <= high and above < value."""

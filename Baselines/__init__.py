@@ -1,4 +1,4 @@
-"""The models that MDMNS is compared with: name for --model -> class."""
+"""The models by their names for --model: MDMNS, and those that it is compared with."""
 from Baselines.bm3 import BM3
 from Baselines.clcrec import CLCRec
 from Baselines.diffmm import DiffMM
@@ -20,6 +20,7 @@ from Baselines.popularity import Popularity
 from Baselines.sgl import SGL
 from Baselines.slmrec import SLMRec
 from Baselines.vbpr import VBPR
+from Model import MDMNS
 
 BASELINES = {
     'pop': Popularity, 'itemknn': ItemKNN, 'ease': EASE, 'ials': IALS, 'mfbpr': MFBPR,
@@ -27,3 +28,4 @@ BASELINES = {
     'vbpr': VBPR, 'lgcnm': LightGCNM, 'bm3': BM3, 'lattice': LATTICE, 'grcn': GRCN, 'clcrec': CLCRec, 'slmrec': SLMRec,
     'mmgcl': MMGCL, 'freedom': FREEDOM, 'mgcn': MGCN, 'diffmm': DiffMM,
 }
+MODELS = {'mdmns': MDMNS, **BASELINES}

@@ -30,6 +30,7 @@ class BM3(LightGCN):
     """
 
     needs_features = True
+    flags = LightGCN.flags | {'ssl_reg', 'embed_drop'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)

@@ -29,6 +29,7 @@ class CLCRec(EmbeddingModel):
     """
 
     needs_features = True
+    flags = EmbeddingModel.flags | {'ssl_reg', 'temp', 'cl_sample'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from DataHandler import UserRows
+from Params import TRAINED
 from Utils.Errors import InputError
 from Utils.Layers import Linear
 from Utils.Metrics import DotScores
@@ -15,10 +16,12 @@ from Utils.Utils import bpr_loss, rows_of
 class Baseline(nn.Module):
     """What the training loop asks of a model, where there is one answer for most. A model adds `losses` and `scores`.
 
-    All that a later step depends on is in `state_dict()`.
+    All that a later step depends on is in `state_dict()`. `flags` names the flags of Params.py that the model reads: of
+    its base class, `| {...}` for its own.
     """
 
     closed_form = needs_features = False
+    flags = frozenset()
 
     def __init__(self, dataset, settings, generator):
         super().__init__()
@@ -35,6 +38,8 @@ class Baseline(nn.Module):
 class EmbeddingModel(Baseline):
     """A model that scores by inner products <user, item> of its outputs, tables (U, n) and (I, n) that it makes of
     trainable embeddings (U, d) and (I, d), Xavier uniform; trained by BPR unless it says otherwise."""
+
+    flags = TRAINED | {'latdim', 'reg'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)

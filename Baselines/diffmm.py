@@ -16,6 +16,8 @@ class DiffMM(MDMNS):
     (cl_method 1), over the batch's users and positive items against all.
     """
 
+    flags = MDMNS.flags - {'guidance', 'guide_fused_hidden_dim', 'noise_levels', 'cl_sample'}
+
     def guides(self, projected):
         return {}
 

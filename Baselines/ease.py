@@ -14,6 +14,7 @@ class EASE(Baseline):
     """
 
     closed_form = True
+    flags = frozenset({'ridge'})
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)

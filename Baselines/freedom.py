@@ -28,6 +28,7 @@ class FREEDOM(Thinned, LightGCN):
     """
 
     needs_features = True
+    flags = LightGCN.flags | {'item_links', 'item_layers', 'edge_drop', 'ssl_reg'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)

@@ -31,6 +31,7 @@ class GRCN(EmbeddingModel):
     """
 
     needs_features = True
+    flags = EmbeddingModel.flags | {'gnn_layer'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)

@@ -29,6 +29,8 @@ class HCCF(EmbeddingModel):
     no decay of W and V.
     """
 
+    flags = EmbeddingModel.flags | {'gnn_layer', 'hyperedges', 'edge_drop', 'ssl_reg', 'temp', 'cl_sample', 'nce_chunk'}
+
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         self.adj = normalised_graph(self.rows.users, self.rows.items, self.rows.shape, loops=False)

@@ -21,6 +21,8 @@ class IALS(Baseline):
     uniform, not normal as the papers have it. `begin_epoch` returns L, which a sweep never raises.
     """
 
+    flags = frozenset({'latdim', 'alpha', 'reg'})
+
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         if settings.reg == 0:

@@ -14,6 +14,7 @@ class ItemKNN(Baseline):
     """
 
     closed_form = True
+    flags = frozenset({'neighbours', 'shrink'})
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)

@@ -22,6 +22,7 @@ class LATTICE(LightGCN):
     """
 
     needs_features = True
+    flags = LightGCN.flags | {'item_links', 'item_layers', 'graph_skip'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)

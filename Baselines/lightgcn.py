@@ -6,6 +6,8 @@ from Utils.Graph import normalised_graph
 class LightGCN(EmbeddingModel):
     """E^(l+1) = D^-1/2 A D^-1/2 E^(l), A = [[0, R], [R', 0]]; the outputs are the mean of E^(0) .. E^(gnn_layer)."""
 
+    flags = EmbeddingModel.flags | {'gnn_layer'}
+
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         self.adj = normalised_graph(self.rows.users, self.rows.items, self.rows.shape, loops=False)

@@ -31,6 +31,7 @@ class MGCN(LightGCN):
     """
 
     needs_features = True
+    flags = LightGCN.flags | {'item_links', 'item_layers', 'ssl_reg', 'temp', 'nce_chunk'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)

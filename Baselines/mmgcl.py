@@ -29,6 +29,8 @@ class MMGCL(Thinned, ModalLightGCN):
     Decayed is everything, as by the `weight_decay` of that program.
     """
 
+    flags = ModalLightGCN.flags | {'edge_drop', 'ssl_reg', 'temp'}
+
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         self.keep_all()

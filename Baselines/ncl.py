@@ -25,6 +25,8 @@ class NCL(LightGCN):
     Means over the batch stand in place of the paper's sums, and items weigh as users do (its alpha is 1).
     """
 
+    flags = LightGCN.flags | {'clusters', 'proto_reg', 'ssl_reg', 'temp', 'cl_sample', 'nce_chunk'}
+
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         require_at_most('clusters', settings.clusters, min(self.rows.shape),

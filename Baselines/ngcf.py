@@ -17,6 +17,8 @@ class NGCF(EmbeddingModel):
     paper's node dropout and its decay of W_1, W_2 are left out.
     """
 
+    flags = EmbeddingModel.flags | {'gnn_layer', 'message_drop'}
+
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         self.adj = normalised_graph(self.rows.users, self.rows.items, self.rows.shape, loops=False)

@@ -14,6 +14,7 @@ class SGL(Thinned, LightGCN):
     Means over the batch stand in place of the paper's sums. Decayed are the batch's embeddings, all that LightGCN has.
     """
 
+    flags = LightGCN.flags | {'edge_drop', 'ssl_reg', 'temp', 'cl_sample', 'nce_chunk'}
     n_thinned = 2
 
     def __init__(self, dataset, settings, generator):

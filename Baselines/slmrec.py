@@ -27,6 +27,8 @@ class SLMRec(ModalLightGCN):
     program's, too. One temperature serves where it has two.
     """
 
+    flags = ModalLightGCN.flags | {'ssl_task', 'ssl_reg', 'temp', 'embed_drop', 'nce_chunk'}
+
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         if settings.ssl_task == 'fac':

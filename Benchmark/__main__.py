@@ -2,8 +2,8 @@
 
     --quick         TikTok's shapes only, without whole training steps and epochs: under a minute
     --data_dir DIR  take TikTok's, Baby's and Sports' matrices from there; else random ones of the same size
-    --csv FILE      where the table goes (default figures/benchmark.csv, or nowhere with --quick); a file in figures/
-                    also renews the README's table
+    --to DIR        where the table and the picture go (default: results/figures/benchmark)
+    --publish       renew figures/benchmark.csv and .png, and the table in docs/RESULTS.md
 
 Every form of every stage runs in a process of its own, forked before torch has done anything, so that its peak memory
 is its own. Both forms start from the same seed and their results are compared. Features are stand-ins: two modalities
@@ -11,7 +11,7 @@ of 128 random columns. The limit is the stage's counted FLOP over this machine's
 where that says little, the bytes it cannot avoid moving over the measured bandwidth. An epoch is composed: each stage's
 time as often as an epoch needs it. Plain forms that would not fit into memory, or would take more than `PATIENCE`
 seconds, are left out, as are the ratios to them. Without --quick, a picture shows how an epoch's cost grows with users,
-items and d: figures/benchmark.png. Runs on the CPU; needs Linux.
+items and d (benchmark.png, its points benchmark_growth.csv). Runs on the CPU; needs Linux.
 """
 import argparse
 import multiprocessing
@@ -19,7 +19,6 @@ import resource
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,15 +26,18 @@ import torch
 import torch._dynamo  # what the first optimiser imports: here once, and not in every process
 
 from Benchmark.Stages import SHAPES, STAGES, Problem, epoch_counts, plain_needs, work
-from Experiments.Tables import FIGURES, write_csv, write_markdown
-from Params import parse
+from Experiments.Publish import add_place, settle_place
+from Experiments.Tables import PAGES, write_csv, write_markdown
+from Params import Parser, parse
+from Utils.Command import run_command
 from Utils.Device import keep_freed_memory
+from Utils.Errors import InputError
 
 COLUMNS = ('stage', 'shape', 'plain_s', 'ours_s', 'ratio', 'plain_mb', 'ours_mb', 'limit_s', 'over_limit',
            'max_rel_diff')
 PATIENCE = 100
 LONG = ('training_step_0', 'training_step_1', 'nce_torch')  # left out of --quick
-PICTURE = FIGURES / 'benchmark.png'
+NAME = 'Benchmark'
 
 
 def in_process(function, *arguments):
@@ -167,7 +169,7 @@ def growth(rates):
     return points
 
 
-def draw_growth(points):
+def draw_growth(points, path):
     figure, panels = plt.subplots(1, len(points), figsize=(10, 3.6), sharey=True)
     for panel, (axis, values) in zip(panels, points.items(), strict=True):
         for column, colour, marker, label in ((1, '#D55E00', 's', 'plain'), (2, '#0072B2', 'o', 'ours')):
@@ -182,7 +184,7 @@ def draw_growth(points):
     panels[0].legend()
     figure.suptitle('An epoch with cl_method 1; 4,000 users, 3,000 items, d = 64 where not on the axis')
     figure.tight_layout()
-    figure.savefig(PICTURE, dpi=150, facecolor='white')
+    figure.savefig(path, dpi=150, facecolor='white')
 
 
 def show(row):
@@ -198,13 +200,23 @@ def format_cell(column, value):
     return f'{value:.1e}' if column == 'max_rel_diff' else f'{value:.3g}'
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m Benchmark', description=__doc__.split('\n')[0])
+def command_line():
+    parser = Parser(prog=f'python -m {NAME}', description=__doc__, allow_abbrev=False,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help="TikTok's shapes, no training steps and epochs")
     parser.add_argument('--data_dir', help='take the matrices from the data set folders below this one')
-    parser.add_argument('--csv', help='where the table goes; default: figures/benchmark.csv, or nowhere with --quick')
-    arguments = parser.parse_args(argv)
-    path = arguments.csv or (None if arguments.quick else FIGURES / 'benchmark.csv')
+    parser.add_argument('--csv', help=argparse.SUPPRESS)
+    add_place(parser, 'benchmark')
+    return parser
+
+
+def main(argv=None):
+    parser = command_line()
+    options = parser.parse_args(argv)
+    if options.csv:
+        raise InputError('--csv is now --to DIR: the folder for benchmark.csv and all else that is written.')
+    settle_place(parser, options, 'benchmark')
+    path, partial = options.to / 'benchmark.csv', options.to / 'benchmark.partial.csv'
     rates = in_process(machine_rates)
     print(f'torch {torch.__version__}, {torch.get_num_threads()} threads: {rates[0] / 1e9:.0f} GFLOP/s in float32 '
           f'matrix products, {rates[1] / 1e9:.1f} GB/s copying')
@@ -214,27 +226,29 @@ def main(argv=None):
     def keep(row):
         show(row)
         rows.append(row)
-        if path:  # whole at each row: a run of half an hour that is stopped leaves what it has measured
-            write_csv(path, [{key: f'{value:.4g}' if isinstance(value, float) else value for key, value in row.items()}
-                             for row in rows], COLUMNS)
+        # whole at each row: a run of half an hour that is stopped leaves what it has measured
+        write_csv(partial, [{key: f'{value:.4g}' if isinstance(value, float) else value for key, value in row.items()}
+                            for row in rows], COLUMNS)
 
-    for shape in list(SHAPES.values())[:1 if arguments.quick else None]:
+    for shape in list(SHAPES.values())[:1 if options.quick else None]:
         settings = parse(shape.flags.split())
         for stage in STAGES:
-            if not (arguments.quick and stage in LONG):
-                keep(run_stage(stage, shape, settings, arguments.data_dir, rates))
-        for method in () if arguments.quick else (0, 1):
+            if not (options.quick and stage in LONG):
+                keep(run_stage(stage, shape, settings, options.data_dir, rates))
+        for method in () if options.quick else (0, 1):
             keep(epoch_row(rows, shape, settings, method))
-    if path:
-        print(f'written: {path}')
-        if FIGURES in Path(path).resolve().parents:  # the table that the README shows
-            write_markdown('benchmark', [{column: row.get(column) if column in ('stage', 'shape') else
-                                          format_cell(column, row.get(column)) for column in COLUMNS} for row in rows])
-    if not arguments.quick:
-        draw_growth(growth(rates))
-        print(f'written: {PICTURE}')
-    return 0
+    partial.replace(path)
+    write_markdown('benchmark', [{column: row.get(column) if column in ('stage', 'shape') else
+                                  format_cell(column, row.get(column)) for column in COLUMNS} for row in rows],
+                   options.to, PAGES if options.publish else ())
+    print(f'written: {path}')
+    if not options.quick:
+        points = growth(rates)
+        write_csv(options.to / 'benchmark_growth.csv', [{'axis': axis, 'size': size, 'plain_s': plain, 'ours_s': ours}
+                                              for axis, values in points.items() for size, plain, ours in values])
+        draw_growth(points, options.to / 'benchmark.png')
+        print(f'written: {options.to / "benchmark.png"}')
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_command(f'python -m {NAME}', main))

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from Params import parse
-from Runs.Resume import PLACE
+from Runs.Flags import PLACE
 from Utils.Errors import InputError
 
 RESULT = ('dataset', 'config', 'best_test', 'best_val', 'seconds')  # what is read of a result.json

@@ -1,4 +1,5 @@
-"""Tables behind the figures: as CSV, as Markdown, and in the README, so that no number there is typed by hand."""
+"""Tables behind the figures: as CSV, as Markdown, and in the pages that show them, so that no number there is typed by
+hand."""
 import csv
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +7,7 @@ from statistics import mean, stdev
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / 'figures'
+PAGES = ROOT / 'README.md', ROOT / 'docs' / 'RESULTS.md'  # that show the published tables
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ def write_csv(path, rows, columns=None):
     rows = [{name: cell for column, value in row.items()
              for name, cell in (value.cells(column) if isinstance(value, Spread) else {column: value}).items()}
             for row in rows]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, 'w', newline='') as file:
         writer = csv.DictWriter(file, columns or list(dict.fromkeys(name for row in rows for name in row)),
                                 extrasaction='ignore')
@@ -41,16 +44,20 @@ def write_csv(path, rows, columns=None):
         writer.writerows(rows)
 
 
-def write_markdown(name, rows, folder=None):
-    """Write NAME.md into the folder (default: figures/) and, by default, put the table between the README's
-    `<!-- NAME -->` and `<!-- /NAME -->`, where it has them. Returns the table."""
+def write_markdown(name, rows, folder, pages=()):
+    """Write NAME.md into the folder, and put the table into those of the pages that have a place for it, between
+    `<!-- NAME -->` and `<!-- /NAME -->`. Returns the table."""
     lines = [list(rows[0]), ['---'] * len(rows[0]), *(list(row.values()) for row in rows)]
     text = '\n'.join('| ' + ' | '.join(str(cell) for cell in line) + ' |' for line in lines)
-    folder = Path(folder or FIGURES)
-    (folder / f'{name}.md').write_text(text + '\n')
-    readme, start, end = ROOT / 'README.md', f'<!-- {name} -->', f'<!-- /{name} -->'
-    page = readme.read_text()
-    if folder.resolve() == FIGURES and start in page and end in page:
-        before, _, rest = page.partition(start)
-        readme.write_text(f'{before}{start}\n{text}\n{end}{rest.partition(end)[2]}')
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    (Path(folder) / f'{name}.md').write_text(text + '\n')
+    start, end = f'<!-- {name} -->', f'<!-- /{name} -->'
+    for path in pages:
+        page = path.read_text()
+        before, found, rest = page.partition(start)
+        _, closed, after = rest.partition(end)
+        if found and closed:
+            partial = path.with_suffix('.partial')
+            partial.write_text(f'{before}{start}\n{text}\n{end}{after}')
+            partial.replace(path)
     return text

@@ -4,12 +4,10 @@ import json
 
 from Params import parse
 from Runs.Checkpoint import load_checkpoint
+from Runs.Flags import LAST_DIGITS, OF_THE_CALL, PLACE
 from Utils.Errors import InputError
 from Utils.TimeLogger import log
 
-OF_THE_CALL = ('out', 'recommend', 'load', 'resume', 'overwrite')  # settings of a command, not of the run
-LAST_DIGITS = ('tstBat', 'nce_chunk')  # settings that change no more than the order of sums
-PLACE = (*OF_THE_CALL, *LAST_DIGITS, 'data_dir', 'device', 'gpu', 'checkpoint_every')  # do not say what is computed
 MAY_DIFFER = (*PLACE, 'epoch')
 HINT = 'give --resume to go on with it, --overwrite to replace it, or another --out'
 

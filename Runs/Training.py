@@ -9,6 +9,7 @@ import torch
 
 from DataHandler import NegativeSampler
 from Runs.Checkpoint import random_states, restore_random_states
+from Runs.Flags import model_settings
 from Runs.Results import Best
 from Utils.Errors import InputError, NotFiniteError
 from Utils.Pass import Pass
@@ -21,10 +22,12 @@ class Training:
         """rows: UserRows of the training interactions, on the device to train on."""
         torch.manual_seed(settings.seed)
         self.settings = settings
+        declared = model_settings(settings, model_class)
         self.generator = torch.Generator(rows.items.device).manual_seed(settings.seed)
-        self.model = model_class(dataset, settings, self.generator)
+        self.model = model_class(dataset, declared, self.generator)
         parameters = list(self.model.loop_parameters())
-        self.optimiser = torch.optim.Adam(parameters, settings.lr, fused=True) if parameters else None
+        self.optimiser = torch.optim.Adam(parameters, declared.lr, fused=True) if parameters else None
+        self.batch = declared.batch if parameters else None
         self.sampler = NegativeSampler(rows) if parameters else None
         self.best = Best()
         self.epoch = 0  # the one in progress
@@ -43,7 +46,7 @@ class Training:
             if self.steps is None:
                 negatives = self.sampler.sample(self.generator)
                 self.steps = Pass(len(self.sampler), self.generator, negatives=negatives)
-            train_steps(self.model, self.optimiser, self.sampler, self.settings.batch, self.steps, boundary)
+            train_steps(self.model, self.optimiser, self.sampler, self.batch, self.steps, boundary)
             figures = {**self.steps.means(), **figures}
         self.check(figures)
         self.epoch, self.figures, self.steps = self.epoch + 1, None, None

@@ -1,4 +1,4 @@
-"""The modal diffusion of MDMNS (SPEC.md section 3): noise schedule and processes, denoiser, guidance, losses.
+"""The modal diffusion of MDMNS (SPEC section 3): noise schedule and processes, denoiser, guidance, losses.
 
 Shapes: U users, I items, B rows in a batch, d = latdim, h = guide_fused_hidden_dim.
 """

@@ -119,7 +119,7 @@ def main(argv=None):
         for run in runs:
             check_alone(name, declared[name][2], run, full[0])
     rows = [row(*declared[name][:2], runs, full) for name, runs in found.items()]
-    write_tables(NAME, rows, options.to)
+    write_tables(NAME, rows, options)
     title = f'{title_of(full[0])} (in brackets: seeds; grey: mean and range of the full model)'
     draw(rows, title, options.to / f'{NAME}.png')
 

@@ -75,10 +75,10 @@ def main(argv=None):
     write_tables('cl_sample', [
         {'contrast over': name, 'seeds': len(runs),
          **{f'epoch {epoch}': spread(run.epochs[epoch]['test_recall'] for run in runs) for epoch in epochs}}
-        for name, runs in contrasts.items()], options.to)
+        for name, runs in contrasts.items()], options)
     write_tables('precision', [{'`--precision`': name, **{label: f'{epoch[column]:.4g}'
                                                           for column, label in columns_of(precisions).items()}}
-                               for name, epoch in precisions.items()], options.to)
+                               for name, epoch in precisions.items()], options)
     draw(contrasts, precisions, options.to / f'{NAME}.png')
 
 

@@ -15,12 +15,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from Experiments.SavedRuns import by_settings, find_runs, read_run
+from Experiments.SavedRuns import by_settings, find_runs
 from Experiments.Tables import FIGURES, spread
 from figures.runs import (
     BASE,
     MULTI_LEVEL,
     command_line,
+    given_runs,
     jobs_of,
     labels,
     none_there,
@@ -114,20 +115,9 @@ def default_runs(options, flags):
     return found
 
 
-def given_runs(paths, options):
-    if options.run:
-        raise InputError('--run makes the default runs; leave out either it or --runs.')
-    absent = [path for path in paths if not (path / 'result.json').is_file()]
-    if absent:
-        raise InputError(f'{absent[0]} holds no finished run; python Main.py --out {absent[0]} makes one.')
-    return [read_run(path) for path in paths]
-
-
 def main(argv=None):
-    parser = command_line(NAME, __doc__, ROOT, seeds=(421, 1, 2))
-    parser.add_argument('--runs', nargs='+', type=Path, metavar='RUN', help='folders of runs (default: see above)')
-    options, flags = read_command_line(parser, argv)
-    groups = by_settings(given_runs(options.runs, options) if options.runs else default_runs(options, flags))
+    options, flags = read_command_line(command_line(NAME, __doc__, ROOT, seeds=(421, 1, 2), runs=True), argv)
+    groups = by_settings(given_runs(options.runs) if options.runs else default_runs(options, flags))
     if len(groups) > len(COLOURS):
         raise InputError(f'The runs have {len(groups)} different settings, and {len(COLOURS)} colours can be told '
                          'apart: give fewer.')
@@ -138,7 +128,7 @@ def main(argv=None):
         reference, seeds = released('released_tiktok.csv'), released('released_tiktok_seeds.csv')
         rows.append(row('released program, cl_method 0', len(seeds), [seed['epoch_0'] for seed in seeds],
                         [seed['best_of_10'] for seed in seeds]))
-    write_tables(NAME, rows, options.to)
+    write_tables(NAME, rows, options)
     draw(groups, names, reference, options.to / f'{NAME}.png')
 
 

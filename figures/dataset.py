@@ -1,7 +1,7 @@
 """Table I: the data sets as they are, beside the published figures: python figures/dataset.py [--data_dir DIR]
 
-Writes dataset.csv and dataset.md (and the README's table), and dataset.png: how interactions spread over users and
-items. A data set without a folder is left out; README says where the files come from.
+Writes dataset.csv and dataset.md, and dataset.png: how interactions spread over users and items. A data set without a
+folder is left out; Datasets/README.md says where the files come from.
 """
 import csv
 import sys
@@ -14,11 +14,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from DataHandler import SPLITS, load_dataset
 from Datasets.check import split_facts, table_one
-from Experiments.Tables import FIGURES, write_csv, write_markdown
+from Experiments.Tables import FIGURES
+from figures.runs import command_line, read_command_line, write_tables
 from figures.style import COLOURS, save
-from Params import Parser
 from Utils.Command import run_command
 from Utils.Errors import InputError
+from Utils.TimeLogger import log
 
 NAME = 'dataset'
 
@@ -50,7 +51,7 @@ def rows_of(published, data):
         'modalities here (published)': f'{", ".join(data.modalities) or "none"} ({published["modalities"]})'}
 
 
-def draw(found):
+def draw(found, path):
     figure, panels = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True)
     for panel, axis, of in zip(panels, (1, 0), ('user', 'item'), strict=True):
         for colour, (name, data) in zip(COLOURS, found.items(), strict=False):
@@ -60,23 +61,27 @@ def draw(found):
     panels[0].set_ylabel('training interactions')
     panels[0].legend()
     figure.tight_layout()
-    save(figure, FIGURES / f'{NAME}.png')
+    save(figure, path)
 
 
 def main(argv=None):
-    parser = Parser(prog=f'figures/{NAME}.py', description=__doc__.split('\n')[0], allow_abbrev=False)
-    parser.add_argument('--data_dir', default='Datasets', help='folder that holds the data set folders')
-    data_dir = Path(parser.parse_args(argv).data_dir)
+    options, _ = read_command_line(command_line(NAME, __doc__), argv)
+    data_dir = Path(options.data_dir)
     with open(FIGURES / 'published_table1.csv', newline='') as file:
-        published = [row for row in csv.DictReader(file) if (data_dir / row['folder']).is_dir()]
-    if not published:
-        raise InputError(f'{data_dir} holds none of the published data sets: Datasets/README.md says where they come '
-                         'from; give their folder with --data_dir.')
+        published = list(csv.DictReader(file))
+    absent = [row['folder'] for row in published if not (data_dir / row['folder']).is_dir()]
+    where = 'Datasets/README.md says where they come from; give their folder with --data_dir'
+    if len(absent) == len(published):
+        raise InputError(f'{data_dir} holds none of the published data sets: {where}.')
+    if absent and options.publish:
+        raise InputError(f'{data_dir} has no {" and no ".join(absent)}, which the published table has: {where}, or '
+                         'leave out --publish.')
+    if absent:
+        log(f'left out: {", ".join(absent)}, not in {data_dir}. {where}.')
+    published = [row for row in published if row['folder'] not in absent]
     found = {row['dataset']: load_dataset(data_dir, row['folder']) for row in published}
-    table = [rows_of(row, found[row['dataset']]) for row in published]
-    write_csv(FIGURES / f'{NAME}.csv', table)
-    print(write_markdown(NAME, table))
-    draw(found)
+    write_tables(NAME, [rows_of(row, found[row['dataset']]) for row in published], options)
+    draw(found, options.to / f'{NAME}.png')
 
 
 if __name__ == '__main__':

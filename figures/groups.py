@@ -19,13 +19,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from DataHandler import UserRows, load_dataset
-from Experiments.SavedRuns import by_settings, find_runs, read_run
+from Experiments.SavedRuns import by_settings, find_runs
 from Experiments.Statistics import per_user
 from Experiments.Tables import spread
 from figures.runs import (
     BASE,
     MULTI_LEVEL,
     command_line,
+    given_runs,
     jobs_of,
     labels,
     none_there,
@@ -149,16 +150,14 @@ def draw(rows, names, title, path):
 
 
 def main(argv=None):
-    parser = command_line(NAME, __doc__, ROOT, seeds=(421, 1, 2))
-    parser.add_argument('--runs', nargs='+', type=Path, metavar='RUN', help='folders of runs (default: see above)')
-    options, flags = read_command_line(parser, argv)
+    options, flags = read_command_line(command_line(NAME, __doc__, ROOT, seeds=(421, 1, 2), runs=True), argv)
     if options.runs:
-        runs = [run for path in options.runs if (run := read_run(path))]
+        runs = given_runs(options.runs)
     else:
         provide(jobs_of(DEFAULT, options, flags), NAME, options)
         runs = [run for name in DEFAULT for run in find_runs(options.root, name)]
     if not runs:
-        raise none_there(NAME, ', '.join(map(str, options.runs or [options.root / name for name in DEFAULT])))
+        raise none_there(NAME, ', '.join(str(options.root / name) for name in DEFAULT))
     if len({run.dataset for run in runs}) > 1:
         raise InputError('The runs are of several data sets: give those of one.')
     data = load_dataset(options.data_dir, runs[0].dataset, modalities=())
@@ -172,7 +171,7 @@ def main(argv=None):
     vectors['popularity'] = [found_by(lambda users: popularity.repeat(len(users), 1), data,
                                       runs[0].settings['topk']).astype(float)]
     rows = table_of(data, vectors)
-    write_tables(NAME, rows, options.to, [line_of(row) for row in rows])
+    write_tables(NAME, rows, options, [line_of(row) for row in rows])
     draw(rows, list(vectors), f'{runs[0].dataset} (in brackets: seeds), epoch chosen on validation',
          options.to / f'{NAME}.png')
 

@@ -1,6 +1,6 @@
 """Our own drawing of the model, and the table of its parts: python figures/model.py
 
-Writes model.png, and model.csv and model.md (and the README's table), from the lists below. The index m stands for
+Writes model.png and model.svg, and model.csv and model.md, from the lists below. The index m stands for
 every modality. Section numbers are those of SPEC.md.
 """
 import sys
@@ -10,7 +10,11 @@ import matplotlib.pyplot as plt
 from matplotlib.patches import FancyBboxPatch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from Experiments.Tables import FIGURES, write_csv, write_markdown
+from figures.runs import command_line, read_command_line, write_tables
+from figures.style import save
+from Utils.Command import run_command
+
+NAME = 'model'
 
 SIZE = 10.8, 8.8  # inches; so are all positions, from the lower left corner
 HEIGHT = 0.84  # of a box
@@ -110,7 +114,7 @@ def draw_arrow(panel, start, end, *corners):
                                                        'shrinkA': 0, 'shrinkB': 0, 'mutation_scale': 14})
 
 
-def draw():
+def draw(folder):
     plt.rcParams['font.size'] = 9.5
     figure = plt.figure(figsize=SIZE)
     panel = figure.add_axes((0, 0, 1, 1), xlim=(0, SIZE[0]), ylim=(0, SIZE[1]))
@@ -130,17 +134,17 @@ def draw():
     for kind, (*_, x, words) in KINDS.items():
         draw_box(panel, x, x + 0.35, 0.14, 0.32, kind)
         panel.text(x + 0.45, 0.23, words, va='center')
-    figure.savefig(FIGURES / 'model.png', dpi=150, facecolor='white')
+    figure.savefig(folder / f'{NAME}.svg')
+    save(figure, folder / f'{NAME}.png')
 
 
-def main():
+def main(argv=None):
+    options, _ = read_command_line(command_line(NAME, __doc__, data=False), argv)
     table = [{'symbol': symbol, 'what it is': what.replace('\n', ' '), 'SPEC section': section, 'code': code}
              for *_, symbol, what, section, code in BOXES.values()]
-    write_csv(FIGURES / 'model.csv', table)
-    print(write_markdown('model', table))
-    draw()
-    return 0
+    write_tables(NAME, table, options)
+    draw(options.to)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_command(f'figures/{NAME}.py', main))

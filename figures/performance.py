@@ -20,12 +20,13 @@ import matplotlib.pyplot as plt
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments import Sweep
 from Experiments.Jobs import make_runs
-from Experiments.SavedRuns import by_settings, find_runs, read_json, read_run, told
-from Experiments.Tables import FIGURES, spread, write_csv, write_markdown
+from Experiments.SavedRuns import by_settings, find_runs, read_json, told
+from Experiments.Tables import FIGURES, PAGES, spread, write_csv, write_markdown
 from figures.runs import (
     BASE,
     MULTI_LEVEL,
     command_line,
+    given_runs,
     jobs_of,
     labels,
     provide,
@@ -215,18 +216,14 @@ def line_of(row):
 
 
 def main(argv=None):
-    parser = command_line(NAME, __doc__, RESULTS, seeds=(421, 1, 2))
-    parser.add_argument('--runs', nargs='+', type=Path, metavar='RUN', help='folders of runs (default: see above)')
-    options, flags = read_command_line(parser, argv)
-    runs = [read_run(path) for path in options.runs] if options.runs else default_runs(options, flags)
-    if None in runs:
-        raise InputError(f'{options.runs[runs.index(None)]} holds no finished run: python Main.py makes one.')
+    options, flags = read_command_line(command_line(NAME, __doc__, RESULTS, seeds=(421, 1, 2), runs=True), argv)
+    runs = given_runs(options.runs) if options.runs else default_runs(options, flags)
     rows = merged(published(), by_settings(runs))
-    write_tables(NAME, [{name: value for name, value in row.items() if name != 'label'} for row in rows], options.to,
+    write_tables(NAME, [{name: value for name, value in row.items() if name != 'label'} for row in rows], options,
                  [line_of(row) for row in rows])
     if not options.runs and (grids := list(grid_rows(options.root))):
         write_csv(options.to / 'grids.csv', grids)
-        write_markdown('grids', grids, options.to)
+        write_markdown('grids', grids, options.to, PAGES if options.publish else ())
     draw(rows, options.to / f'{NAME}.png')
 
 

@@ -1,10 +1,12 @@
-"""The command line that the figures of saved runs share: where the runs are, and making those that are missing."""
+"""The command line that the figures share: where the runs are, making those that are missing, and where to draw."""
 import argparse
 import shlex
 from pathlib import Path
 
 from Experiments.Jobs import Job, make_runs
-from Experiments.Tables import FIGURES, write_csv, write_markdown
+from Experiments.Publish import add_place, settle_place
+from Experiments.SavedRuns import read_run
+from Experiments.Tables import PAGES, write_csv, write_markdown
 from Params import Parser
 from Utils.Errors import InputError
 from Utils.TimeLogger import log
@@ -15,31 +17,52 @@ BASE = ('--data tiktok --modalities image audio --reg 1e-4 --ssl_reg 1e-2 --tran
 MULTI_LEVEL = '--cl_method 1 --cl_sample 1024'
 
 
-def command_line(name, description, root=None, seeds=(421,)):
-    """An argparse parser with the flags that all these scripts have; root: the default folder of their runs."""
+def command_line(name, description, root=None, seeds=(421,), runs=False, data=True):
+    """An argparse parser with the flags that these scripts share. root: the default folder of the runs that it can
+    make; runs: whether it takes any others; data: whether it needs the data sets."""
     parser = Parser(
         prog=f'figures/{name}.py', allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
         description=description,
-        epilog='With --run, flags that are not listed here go to Main.py, after those of the script, for every run.')
-    parser.add_argument('--run', action='store_true', help='make the runs that are missing, then draw')
-    parser.add_argument('--seeds', type=int, nargs='+', default=list(seeds), metavar='SEED',
-                        help='seeds of the runs that --run makes (default: %(default)s)')
-    parser.add_argument('--data_dir', default='Datasets', help='folder that holds the data set folders')
-    if root is not None:
+        epilog='With --run, flags that are not listed here go to Main.py, after those of the script, for every run.'
+        if root else None)
+    if root:
+        parser.add_argument('--run', action='store_true', help='make the runs that are missing, then draw')
+        parser.add_argument('--seeds', type=int, nargs='+', default=list(seeds), metavar='SEED',
+                            help='seeds of the runs that --run makes (default: %(default)s)')
         parser.add_argument('--root', type=Path, default=root, help='folder of the runs (default: %(default)s)')
-    parser.add_argument('--to', type=Path, default=FIGURES, metavar='DIR',
-                        help='folder for the picture and the tables; the default, figures/, also renews the README')
+    if runs:
+        parser.add_argument('--runs', type=Path, nargs='+', metavar='RUN',
+                            help='folders of any runs, in place of those in --root; also one that holds seed<S>/ of '
+                                 'several seeds')
+    if data:
+        parser.add_argument('--data_dir', default='Datasets',
+                            help='folder that holds the data set folders (default: %(default)s)')
+    add_place(parser, name)
+    parser.set_defaults(name=name)
     return parser
 
 
 def read_command_line(parser, argv):
     """(options, flags for Main.py); flags that only make sense with --run are refused without it."""
     options, flags = parser.parse_known_args(argv)
-    if flags and not options.run:
-        raise InputError(f'{" ".join(flags)}: not known here; flags for Main.py are taken with --run alone.')
-    if not options.to.is_dir():
-        raise InputError(f'--to {options.to}: expected a folder that is there.')
+    if flags and not getattr(options, 'run', None):
+        raise InputError(f'{" ".join(flags)}: not known here' + (
+            '; flags for Main.py are taken with --run alone.' if 'run' in options else ' (--help lists every flag).'))
+    if getattr(options, 'run', None) and getattr(options, 'runs', None):
+        raise InputError('--run makes the runs in --root; leave out either it or --runs.')
+    settle_place(parser, options, options.name)
     return options, flags
+
+
+def given_runs(paths):
+    """The finished runs in these folders: a run's own, or one that holds those of several seeds."""
+    found = []
+    for path in paths:
+        runs = [run for folder in (path, *sorted(path.glob('seed*'))) if (run := read_run(folder))]
+        if not runs:
+            raise InputError(f'{path} holds no finished run: python Main.py --out {path} makes one.')
+        found += runs
+    return found
 
 
 def jobs_of(variants, options, flags=()):
@@ -106,7 +129,7 @@ def title_of(run):
             f'{run.n_epochs} epochs')
 
 
-def write_tables(name, rows, folder, markdown=None):
-    """NAME.csv and NAME.md; markdown: rows for the latter where they are not the same."""
-    write_csv(folder / f'{name}.csv', rows)
-    print(write_markdown(name, markdown or rows, folder))
+def write_tables(name, rows, options, markdown=None):
+    """NAME.csv and NAME.md in options.to; markdown: rows for the latter where they are not the same."""
+    write_csv(options.to / f'{name}.csv', rows)
+    print(write_markdown(name, markdown or rows, options.to, PAGES if options.publish else ()))

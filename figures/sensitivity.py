@@ -109,7 +109,7 @@ def main(argv=None):
              'NDCG@20': spread(run.test('val')['ndcg'] for run in group),
              'best on test Recall@20': spread(run.test('test')['recall'] for run in group)}
             for flag, points in found.items() for value, group in points]
-    write_tables(NAME, rows, options.to)
+    write_tables(NAME, rows, options)
     draw(found, base, options.to / f'{NAME}.png')
 
 

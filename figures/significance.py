@@ -1,8 +1,10 @@
 """Whether MDMNS differs from its variants and from other models, tested over users: python figures/significance.py
 
-    --models MODEL ...    folders with the runs of one model each, in seed<S>; the first is compared with the others
-                          (default: results/tiktok/ablation/full with the variants and the baselines there)
+    --runs RUN ...                          of these, each a folder with the runs of one model in seed<S>, or a run; the
+                                            first is compared with the others
     --run --data_dir DIR [--seeds S ...]    make the ablation's runs that are missing
+
+Without --runs: results/tiktok/ablation/full beside its variants there and the baselines.
 
 Test Recall@20 of every user, at the epoch chosen on validation, averaged over the seeds that both models have: the mean
 difference with a confidence interval and a p-value by bootstrap over users, Wilcoxon's signed-rank test, and both p
@@ -18,11 +20,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from Experiments.SavedRuns import find_runs
+from Experiments.SavedRuns import by_settings, find_runs
 from Experiments.Statistics import compare, holm, per_user
 from Experiments.Tables import spread
 from figures.ablation import EPOCHS, ROOT as ABLATION, variants
-from figures.runs import BASE, command_line, jobs_of, none_there, provide, read_command_line, write_tables
+from figures.runs import (
+    BASE,
+    command_line,
+    given_runs,
+    jobs_of,
+    none_there,
+    provide,
+    read_command_line,
+    write_tables,
+)
 from figures.style import BLUE, GREY, VERMILION, save
 from Main import MODELS
 from Utils.Command import run_command
@@ -33,21 +44,29 @@ LEVEL = 0.05
 SEED = 421  # of the bootstrap
 
 
+def folder_of(run):
+    """Of a model's runs: the one that holds its seeds, or the run's own."""
+    return run.folder.parent if run.folder.name.startswith('seed') else run.folder
+
+
 def name_of(folder):
     """Of a folder of runs; a sweep's choice has the name of the sweep."""
     return folder.parent.name if folder.name == 'chosen' else folder.name
 
 
-def models(folders):
-    """name -> {seed: run} of each folder's finished runs with validation; folders without any are left out."""
-    found = {}
-    for folder in folders:
-        runs = {run.seed: run for run in find_runs(folder.parent, folder.name) if run.test('val')}
-        if runs:
+def models(runs):
+    """name -> {seed: run} of the runs with validation, by folder."""
+    found, places = {}, {}
+    for run in runs:
+        if run.test('val'):
+            folder = folder_of(run)
             name = name_of(folder)
-            if name in found:
+            if places.setdefault(name, folder) != folder:
                 raise InputError(f'Two of the models are called {name}: give folders of different names.')
-            found[name] = runs
+            found.setdefault(name, {})[run.seed] = run
+    for name, group in found.items():
+        if len(by_settings(group.values())) > 1:
+            raise InputError(f'The runs in {places[name]} differ in more than their seed: they are not of one model.')
     return found
 
 
@@ -129,25 +148,29 @@ def draw(reference, comparisons, protocols, path):
     save(figure, path)
 
 
+def default_runs(options, flags):
+    """The ablation's, and beside its folder those of cross-modal contrast for longer and the baselines' chosen ones."""
+    declared = variants(flags)
+    provide(jobs_of({name: f'{BASE} {EPOCHS} {own}' for name, (_, _, own) in declared.items()}, options, flags), NAME,
+            options)
+    beside = options.root.parent
+    return [run for folder in (*(options.root / name for name in declared), beside / 'cl0-d64',
+                               *sorted(beside.glob('baselines/*/chosen')))
+            for run in find_runs(folder.parent, folder.name)]
+
+
 def main(argv=None):
-    parser = command_line(NAME, __doc__, ABLATION)
-    parser.add_argument('--models', nargs='+', type=Path, metavar='MODEL', help='folders of runs (default: see above)')
-    options, flags = read_command_line(parser, argv)
-    folders = options.models
-    if not folders:
-        declared = variants(flags)
-        provide(jobs_of({name: f'{BASE} {EPOCHS} {own}' for name, (_, _, own) in declared.items()}, options, flags),
-                NAME, options)
-        folders = [options.root / name for name in declared]
-        folders += [options.root.parent / 'cl0-d64', *sorted(options.root.parent.glob('baselines/*/chosen'))]
-    found = models(folders)
+    options, flags = read_command_line(command_line(NAME, __doc__, ABLATION, runs=True), argv)
+    runs = given_runs(options.runs) if options.runs else default_runs(options, flags)
+    first = folder_of(runs[0]) if options.runs else options.root / 'full'
+    found = models(runs)
     tested = testable(found)
-    if next(iter(tested), '') != name_of(folders[0]) or len(tested) < 2:
-        raise none_there(NAME, f'{folders[0]}, or none to compare it with, that has its per_user.npz')
+    if next(iter(tested), '') != name_of(first) or len(tested) < 2:
+        raise none_there(NAME, f'{first}, or none to compare it with, that has its per_user.npz')
     comparisons, protocols = compared(tested), gaps(found)
-    write_tables(NAME, comparisons, options.to, [line_of(row) for row in comparisons])
-    write_tables('protocols', protocols, options.to)
-    draw(name_of(folders[0]), comparisons, protocols, options.to / f'{NAME}.png')
+    write_tables(NAME, comparisons, options, [line_of(row) for row in comparisons])
+    write_tables('protocols', protocols, options)
+    draw(name_of(first), comparisons, protocols, options.to / f'{NAME}.png')
 
 
 if __name__ == '__main__':

@@ -43,13 +43,13 @@ def make_dataset(folder, n_users, n_items, n_interactions, rng):
                                     for name in ('image', 'text')})
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(prog='stress.py', description=__doc__.split('\n')[0])
     parser.add_argument('--users', type=int, default=400_000)
     parser.add_argument('--items', type=int, default=2_000)
     parser.add_argument('--interactions', type=int, default=10_000_000)
     parser.add_argument('flags', nargs='*', default=FLAGS.split(), help='flags of Main.py, after --')
-    settings = parser.parse_args()
+    settings = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         make_dataset(Path(folder) / 'data' / 'stress', settings.users, settings.items, settings.interactions,
                      np.random.default_rng(0))

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (('Utils',), ('DataHandler', 'Params'), ('Datasets', 'Model', 'Runs'),
-          ('Baselines', 'Benchmark', 'Experiments'), ('Main',), ('figures',))
+          ('Baselines', 'Benchmark', 'Experiments'), ('Main',), ('figures', 'docs'))
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(path for room in FLOOR_OF for path in (ROOT / f'{room}.py', *(ROOT / room).rglob('*.py'))
                if path.is_file())

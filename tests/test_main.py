@@ -10,7 +10,7 @@ from conftest import planted, write_dataset
 
 from DataHandler import Dataset, NegativeSampler, UserRows
 from Main import MODELS, main
-from Params import parse
+from Params import TRAINED, parse
 from Runs.Training import train_steps
 from Utils.Device import choose_device
 from Utils.Errors import InputError
@@ -130,7 +130,8 @@ class Biases(torch.nn.Module):
     def loop_parameters(self):
         return [self.bias]
 
-    closed_form = False
+    closed_form = needs_features = False
+    flags = TRAINED
 
     def begin_epoch(self, boundary):
         self.epoch += 1
