@@ -175,6 +175,8 @@ def build_parser():
     featured = parser.add_argument_group('baselines with features')
     featured.add_argument('--embed_drop', type=number(float, 0, 0.99), default=0.3,
                           help='bm3: dropout that makes the views the targets; slmrec: of the task fd')
+    featured.add_argument('--routing', type=number(int, 0), default=3,
+                          help="grcn: rounds in which users' tastes are drawn to the features of their items")
     featured.add_argument('--ssl_task', choices=('fac', 'fd', 'fm'), default='fac',
                           help='slmrec: its self-supervised task: fac along the modalities, fd dropout of features, '
                                'fm masking of modalities')

@@ -11,14 +11,12 @@ from Model import slot
 from Utils.Layers import unit_rows
 from Utils.Utils import rows_of
 
-ROUNDS = 3  # of routing
-
 
 class GRCN(EmbeddingModel):
     """The ids travel over a graph whose edges weigh what users' tastes make of the items' features.
 
     Of each modality m, F = norm(f(X_m W_m' + b_m)) (I, d), f LeakyReLU, and a user's taste p begins as norm(T_m):
-        ROUNDS times  p <- norm(p + sum_{i in N(u)} a_ui F_i),  a_ui = softmax over i in N(u) of <p_u, F_i>
+        routing times  p <- norm(p + sum_{i in N(u)} a_ui F_i),  a_ui = softmax over i in N(u) of <p_u, F_i>
         x = [p; F],  a^m_nk = softmax over k in N(n) of <x_n, x_k>,  c_m = x + sum_{k in N(n)} a^m_nk x_k
     and with confidences C (U + I, M) the edge to n from k weighs w_nk = max over m of C_km a^m_nk:
         g^0 = norm(E),  g^l_n = sum_{k in N(n)} w_nk g^(l-1)_k,  G = g^0 + .. + g^gnn_layer
@@ -31,7 +29,7 @@ class GRCN(EmbeddingModel):
     """
 
     needs_features = True
-    flags = EmbeddingModel.flags | {'gnn_layer'}
+    flags = EmbeddingModel.flags | {'gnn_layer', 'routing'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
@@ -47,7 +45,7 @@ class GRCN(EmbeddingModel):
     def refined(self, taste, projected):
         """Of a modality's T_m and F_m before f: the tables c_m of users and items and the edges' a^m to both."""
         shown, wish = unit_rows(F.leaky_relu(projected)), unit_rows(taste)
-        for _ in range(ROUNDS):
+        for _ in range(self.settings.routing):
             wish = unit_rows(wish + self.attended(self.to_users, wish, shown)[0])
         users, to_users = self.attended(self.to_users, wish, shown)
         items, to_items = self.attended(self.to_items, shown, wish)

@@ -3,11 +3,10 @@
 import torch
 import torch.nn.functional as F
 
-from Baselines.common import all_decay
 from Baselines.modal import ModalLightGCN
 from Baselines.thinned import Thinned
 from Utils.Layers import unit_rows
-from Utils.Utils import bpr_loss, rows_of
+from Utils.Utils import rows_of
 
 
 class MMGCL(Thinned, ModalLightGCN):
@@ -22,11 +21,11 @@ class MMGCL(Thinned, ModalLightGCN):
                       + -log  exp(<z_u, z_p>/temp) / sum_c exp(<z_u', z_p>/temp),  u', p' those of pair c
         bpr  = mean of -log sigmoid(<O_u, O_p> - <O_u, O_n>)
         cl   = ssl_reg (C_dropout + C_masking)
-        reg  = reg/2 * the squares of all parameters
+        reg  = reg * mean of (||O_u||^2 + ||O_p||^2 + ||O_n||^2)/2
     This is the paper's; the authors' program computes one view's contrast twice and leaves the challenging negatives
     out of the sum. A masked row has normal entries of the mean square of those that it stands for, modalities are
     masked equally often, and the graph is drawn by epoch, not step: the paper leaves these open or has them else.
-    Decayed is everything, as by the `weight_decay` of that program.
+    Decayed are the batch's outputs, so that no matrix undoes it; that program has Adam's `weight_decay`.
     """
 
     flags = ModalLightGCN.flags | {'edge_drop', 'ssl_reg', 'temp'}
@@ -46,11 +45,10 @@ class MMGCL(Thinned, ModalLightGCN):
     def losses(self, users, positives, negatives):
         settings, inputs = self.settings, self.inputs()
         encoded = self.encode(self.adj, inputs)
-        bpr = bpr_loss(self.user_rows(encoded, users), self.item_rows(encoded, positives),
-                       self.item_rows(encoded, negatives))
+        rows = self.user_rows(encoded, users), *self.item_rows(encoded, torch.cat([positives, negatives])).chunk(2)
         views = self.encode(self.thinned[0], inputs), self.encode(self.adj, self.masked(inputs))
         contrast = sum(self.view_loss(view, users, positives, negatives) for view in views)
-        return {'bpr': bpr / len(users), 'cl': settings.ssl_reg * contrast, 'reg': settings.reg * all_decay(self)}
+        return {**self.row_losses(rows, rows), 'cl': settings.ssl_reg * contrast}
 
     def view_loss(self, encoded, users, positives, negatives):
         """C_v of a view H."""

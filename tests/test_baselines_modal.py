@@ -1,7 +1,6 @@
 """The baselines with a part for every modality against plain float64 matrices."""
 import pytest
 import torch
-import torch.nn.functional as F
 from conftest import (
     N_ITEMS,
     N_USERS,
@@ -128,19 +127,18 @@ def test_mmgcl_is_its_formula(rng, widths):
             others = sum((z_u[b] @ z_p[c] / 0.4).exp() for c in BATCH) + (z_u[b] @ z_n[b] / 0.4).exp()
             anchored = sum((z_u[c] @ z_p[b] / 0.4).exp() for c in BATCH)
             contrast = contrast - ((own / others).log() + (own / anchored).log()) / len(BATCH)
-    margins = (users[USERS] * (items[POSITIVES] - items[NEGATIVES])).sum(1)
-    check_losses(model, w, {'bpr': -F.logsigmoid(margins).mean(), 'cl': 0.7 * contrast,
-                            'reg': 0.3 / 2 * all_squares(w)})
+    check_losses(model, w, {**triple_losses(users @ items.T, (users, items), 0.3), 'cl': 0.7 * contrast})
 
 
 def unit(row):
     return row / row.norm()
 
 
-@pytest.mark.parametrize('widths', [{'items': 2}, {'image': 3, 'text': 4, 'audio': 5}])
-def test_grcn_is_its_formula(rng, widths):
+@pytest.mark.parametrize(('widths', 'rounds'), [({'items': 2}, 3), ({'image': 3, 'text': 4, 'audio': 5}, 3),
+                                                (WIDTHS, 0)])
+def test_grcn_is_its_formula(rng, widths, rounds):
     dataset = make_dataset(rng, widths)
-    model = make_model('grcn', dataset, '--gnn_layer 2 --reg 0.3')
+    model = make_model('grcn', dataset, f'--gnn_layer 2 --reg 0.3 --routing {rounds}')
     w, links = trainable(model), links_of(dataset)
     near = {u: links[u].nonzero()[:, 0].tolist() for u in range(N_USERS)}
     near |= {N_USERS + i: links[:, i].nonzero()[:, 0].tolist() for i in range(N_ITEMS)}
@@ -153,7 +151,7 @@ def test_grcn_is_its_formula(rng, widths):
     for name, table in projected(w, dataset).items():
         shown = [unit(torch.where(row > 0, row, 0.01 * row)) for row in table]
         wish = [unit(row) for row in w[f'tastes.{slot(name)}']]
-        for _ in range(3):
+        for _ in range(rounds):
             wish = [unit(row + sum(a * shown[i] for a, i in
                                    zip(attention(row, [shown[i] for i in near[u]]), near[u], strict=True)))
                     for u, row in enumerate(wish)]
