@@ -14,6 +14,7 @@ from Baselines.lightgcn import LightGCN
 from Baselines.mfbpr import MFBPR
 from Baselines.mgcn import MGCN
 from Baselines.mmgcl import MMGCL
+from Baselines.mmgcn import MMGCN
 from Baselines.ncl import NCL
 from Baselines.ngcf import NGCF
 from Baselines.popularity import Popularity
@@ -25,7 +26,7 @@ from Model import MDMNS
 BASELINES = {
     'pop': Popularity, 'itemknn': ItemKNN, 'ease': EASE, 'ials': IALS, 'mfbpr': MFBPR,
     'ngcf': NGCF, 'lightgcn': LightGCN, 'sgl': SGL, 'ncl': NCL, 'hccf': HCCF,
-    'vbpr': VBPR, 'lgcnm': LightGCNM, 'bm3': BM3, 'lattice': LATTICE, 'grcn': GRCN, 'clcrec': CLCRec, 'slmrec': SLMRec,
-    'mmgcl': MMGCL, 'freedom': FREEDOM, 'mgcn': MGCN, 'diffmm': DiffMM,
+    'vbpr': VBPR, 'lgcnm': LightGCNM, 'mmgcn': MMGCN, 'grcn': GRCN, 'lattice': LATTICE, 'clcrec': CLCRec,
+    'mmgcl': MMGCL, 'slmrec': SLMRec, 'bm3': BM3, 'freedom': FREEDOM, 'mgcn': MGCN, 'diffmm': DiffMM,
 }
 MODELS = {'mdmns': MDMNS, **BASELINES}

@@ -111,11 +111,11 @@ def xavier(shape, generator):
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape, device=generator.device), generator=generator))
 
 
-def xavier_linear(n_in, n_out, generator):
-    """A linear layer, Xavier uniform, without a shift to begin with."""
+def xavier_linear(n_in, n_out, generator, shifted=True):
+    """A linear layer, Xavier uniform, with a shift of zeros to begin with or without any."""
     layer = Linear(n_in, n_out, generator)
     nn.init.xavier_uniform_(layer.weight, generator=generator)
-    nn.init.zeros_(layer.bias)
+    layer.bias = nn.Parameter(torch.zeros_like(layer.bias)) if shifted else None
     return layer
 
 

@@ -234,7 +234,7 @@ def test_who_needs_features_says_so(rng, name):
 @pytest.mark.parametrize('flags', ['vbpr', 'lgcnm', 'bm3 --ssl_reg 1 --epoch 20', 'lattice', 'diffmm',
                                    'diffmm --cl_method 1', 'lattice --modalities text --item_links 40',
                                    'slmrec --temp 0.2', 'slmrec --ssl_task fm', 'mmgcl', 'mgcn', 'freedom', 'grcn',
-                                   'clcrec'])
+                                   'clcrec', 'mmgcn'])
 def test_withheld_items_are_found(rng, tmp_path, flags):
     result = result_of_run(tmp_path, rng, flags)
     assert result['best_val']['test']['recall'] > 0.9

@@ -232,3 +232,31 @@ def test_the_pairs_of_clcrec_are_drawn_evenly(rng):
     assert not counts[~model.warm].any()
     assert (counts[warm] - 1000 * share).abs().max() < 5 * (1000 * share * (1 - share)) ** 0.5
     assert abs(shown - 1500) < 5 * (3000 / 4) ** 0.5
+
+
+@pytest.mark.parametrize(('widths', 'n_layers'), [({'items': 2}, 2), ({'image': 3, 'text': 4, 'audio': 5}, 1)])
+def test_mmgcn_is_its_formula(rng, widths, n_layers):
+    dataset = make_dataset(rng, widths)
+    model = make_model('mmgcn', dataset, f'--gnn_layer {n_layers} --reg 0.3')
+    w, links = trainable(model), links_of(dataset)
+    adj = (loopless(links) > 0).double()
+    ids = torch.cat([w['user_embeds'], w['item_embeds']])
+
+    def f(table):
+        return torch.where(table > 0, table, 0.01 * table)
+
+    total, tastes = 0, []
+    for name, table in projected(w, dataset).items():
+        tastes.append(w[f'tastes.{slot(name)}'])
+        nodes = Plain.unit(torch.cat([tastes[-1], table]))
+        for number in range(n_layers):
+            layer = f'networks.{slot(name)}.{number}'
+            near = torch.stack([sum((other for other, link in zip(nodes, row, strict=True) if link), 0 * nodes[0])
+                                / row.sum().clamp(min=1) for row in adj])
+            joined = torch.cat([f(near @ w[f'{layer}.gather.weight'].T), f(linear(w, f'{layer}.keep', nodes)) + ids], 1)
+            nodes = f(linear(w, f'{layer}.join', joined))
+        total = total + nodes / len(widths)
+    users, items = total.split([N_USERS, N_ITEMS])
+    close(all_scores(model), scores_of((users, items)))
+    decayed = torch.cat([users, w['user_embeds'], *tastes], 1), torch.cat([items, w['item_embeds']], 1)
+    check_losses(model, w, triple_losses(users @ items.T, decayed, 0.3))
