@@ -12,6 +12,7 @@ from conftest import (
     USERS,
     WIDTHS,
     all_scores,
+    check_losses,
     close,
     item_graph,
     lightgcn,
@@ -20,6 +21,7 @@ from conftest import (
     make_model,
     projected,
     result_of_run,
+    trainable,
     triple_losses,
     unit_features,
     weights,
@@ -43,7 +45,7 @@ def test_vbpr_is_its_formula(rng):
     dataset = make_dataset(rng, WIDTHS)
     model = make_model('vbpr', dataset, '--reg 0.3')
     torch.nn.init.normal_(model.item_bias, generator=model.generator)
-    w, features = weights(model), torch.cat([*unit_features(dataset).values()], 1)
+    w, features = trainable(model), torch.cat([*unit_features(dataset).values()], 1)
     gamma_u, theta = w['user_embeds'].split(6, 1)
     embedding, beta = w['projection'][:, :6], w['projection'][:, 6]
     expected = torch.empty(N_USERS, N_ITEMS, dtype=torch.float64)
@@ -52,17 +54,19 @@ def test_vbpr_is_its_formula(rng):
             expected[u, i] = (w['item_bias'][i, 0] + gamma_u[u] @ w['item_embeds'][i]
                               + theta[u] @ (embedding.T @ features[i]) + beta @ features[i])
     close(all_scores(model), expected)
-    check_triple_losses(model, expected, (w['user_embeds'], torch.cat([w['item_embeds'], w['item_bias']], 1)), 0.3)
+    shown = torch.cat([features @ embedding, (features @ beta)[:, None] + w['item_bias']], 1)
+    check_losses(model, w, triple_losses(expected, (w['user_embeds'], torch.cat([w['item_embeds'], shown], 1)), 0.3))
 
 
 def test_lgcnm_is_a_lightgcn_of_each_part(rng):
     dataset = make_dataset(rng, WIDTHS)
     model = make_model('lgcnm', dataset, '--gnn_layer 2 --reg 0.3')
-    w = weights(model)
-    parts = zip(w['user_embeds'].split(6, 1), [w['item_embeds'], *projected(w, dataset).values()], strict=True)
+    w = trainable(model)
+    items = [w['item_embeds'], *projected(w, dataset).values()]
+    parts = zip(w['user_embeds'].split(6, 1), items, strict=True)
     expected = sum(users @ items.T for users, items in (lightgcn(links_of(dataset), *part, 2) for part in parts))
     close(all_scores(model), expected)
-    check_triple_losses(model, expected, (w['user_embeds'], w['item_embeds']), 0.3)
+    check_losses(model, w, triple_losses(expected, (w['user_embeds'], torch.cat(items, 1)), 0.3))
 
 
 @pytest.mark.parametrize('drop', [0, 0.4])
