@@ -102,8 +102,11 @@ def cholesky(matrix, flag):
     try:
         return torch.linalg.cholesky(matrix)
     except torch.linalg.LinAlgError as error:
-        raise InputError(f'--{flag} is so small that the equations have no solution in floating point: '
-                         'raise it.') from error
+        raise nearly_singular(flag) from error
+
+
+def nearly_singular(flag):
+    return InputError(f'--{flag} is so small that the equations have no solution in floating point: raise it.')
 
 
 def xavier(shape, generator):

@@ -2,7 +2,7 @@
 import torch
 from torch.autograd.function import once_differentiable
 
-from Utils.Graph import Csr, csr_tensor
+from Utils.Graph import Csr
 
 
 class Edges:
@@ -42,8 +42,7 @@ class Edges:
         return with_values(self.by_source, weights).times(targets)
 
     def row_products(self, targets, sources):
-        structure = csr_tensor(with_values(self.by_target, targets.new_zeros(len(self.targets))))
-        return torch.sparse.sampled_addmm(structure, targets, sources.T, beta=0).values()
+        return self.by_target.products(targets, sources)
 
 
 def with_values(numbered, values):
