@@ -20,7 +20,8 @@ class IALS(Baseline):
             + reg (sum_u (n_u + alpha I) ||w_u||^2 + sum_i (n_i + alpha U) ||h_i||^2)
 
     with n_u, n_i the numbers of training interactions (the second paper's exponent nu is 1). Embeddings begin Xavier
-    uniform, not normal as the papers have it. `begin_epoch` returns L, which a sweep never raises.
+    uniform, not normal as the papers have it. `begin_epoch` returns L, which a sweep never raises. Decayed is every
+    embedding, the more the more interactions it has.
     """
 
     flags = frozenset({'latdim', 'alpha', 'reg'})

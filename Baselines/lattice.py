@@ -18,7 +18,8 @@ class LATTICE(LightGCN):
         H   = A^item_layers E_i
         out = users of LightGCN, items of LightGCN + norm(H)
     Who is near in F_m is found anew each epoch; the weights of these edges follow F_m, and train it, at every step.
-    (The paper speaks of one graph that follows F_m.)
+    (The paper speaks of one graph that follows F_m.) Decayed are the batch's embeddings E; W_m comes in by cosines,
+    modal_weight by a softmax and H at unit length, so that none of them could undo it.
     """
 
     needs_features = True

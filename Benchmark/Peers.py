@@ -3,6 +3,7 @@
 Each piece of work is a function (shape, matrices) that sets it up and returns what is timed; nothing here is needed by
 the suite. Features play no part. d = 64, batches of 2,048, two layers, the threads torch has.
 """
+import contextlib
 import sys
 import tempfile
 import time
@@ -85,14 +86,21 @@ def recbole_trainer(shape, matrices, folder):
     return Trainer(config, LightGCN(config, training.dataset)), training, test
 
 
+@contextlib.contextmanager
+def scratch():
+    """A folder of its own, where the library leaves its logs, too."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        yield folder
+
+
 def recbole_epoch(shape, matrices):
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         trainer, training, _ = recbole_trainer(shape, matrices, folder)
     return lambda: trainer._train_epoch(training, 0)
 
 
 def recbole_ranking(shape, matrices):
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         trainer, _, test = recbole_trainer(shape, matrices, folder)
     return lambda: trainer.evaluate(test, load_best_model=False)
 

@@ -31,3 +31,8 @@ def test_what_lengthens_the_scores_is_decayed(rng, name):
             lengths.append(all_scores(model).std())
         parameter.data.copy_(before)
         assert lengths[1] < LONGER * lengths[0], f'{parameter_name} is not decayed'
+
+
+@pytest.mark.parametrize('name', [name for name, model in BASELINES.items() if 'reg' in model.flags])
+def test_the_docstring_names_what_is_decayed(name):
+    assert 'decayed' in BASELINES[name].__doc__.lower()

@@ -97,7 +97,7 @@ def test_bm3_is_its_formula(rng, drop):
     close(terms['rec'], away(predicted(users), item_target) + away(predicted(items), user_target))
     close(terms['align'], 0.7 * sum(away(predicted(table), item_target) for table in shown))
     close(terms['mask'], 0.7 * sum(away(predicted(table), target(table)) for table in shown))
-    close(terms['reg'], 0.3 * ((users**2).sum() + (items**2).sum()) / 8)
+    close(terms['reg'], 0.3 * ((predicted(users)**2).sum() + (predicted(items)**2).sum()) / 8)
     close(all_scores(model), predicted(user_table) @ predicted(item_table).T)
 
 
