@@ -16,12 +16,16 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 
+from Utils.Content import refuse_another
+from Utils.Digests import add_interactions
 from Utils.Errors import InputError, suggestion
 from Utils.SafePickle import load_sparse_pickle
 from Utils.SparseArrays import load_npz
 
 SPLITS = {'train': 'trnMat', 'val': 'valMat', 'test': 'tstMat'}
 MATRIX_SUFFIXES = ('.npz', '.pkl')  # the first that is there is read: .npz needs no unpickling
+EXPECTED = {'.npz': ('a matrix by scipy.sparse.save_npz', 'a zip'), '.pkl': ('a pickled sparse matrix', 'a pickle'),
+            '.npy': ('an array by numpy.save', 'a numpy'), '.zip': ('an archive with one .npy in it', 'a zip')}
 FEATURE_FILE = re.compile(r'(?P<modality>.+)_feat\.npy(\.zip)?')
 MOST_NODES = 10**8  # users or items: memory for more is asked for by damaged files only
 FIRST_MODALITIES = ('image', 'text', 'audio')  # their published order; others follow by name
@@ -51,12 +55,9 @@ class Dataset:
 
     def sha256(self):
         """Checksum of all interactions and features."""
-        digest = hashlib.sha256()
-        for matrix in (self.train, self.val, self.test):
-            for part in (np.array(matrix.shape), matrix.indptr, matrix.indices):
-                digest.update(part.astype('<i8'))
+        digest = add_interactions(hashlib.sha256(), (self.train, self.val, self.test))
         for name, table in self.features.items():
-            digest.update(f'{name} {table.shape}'.encode())
+            digest.update(f'{name} {table.shape}'.encode(errors='surrogateescape'))
             digest.update(table)
         return digest.hexdigest()
 
@@ -109,7 +110,7 @@ def find_folder(data_dir, name):
         raise InputError(f'--data got {name!r}, expected the name of one folder; --data_dir says where it lies.')
     folder = data_dir / name
     if not folder.is_dir():
-        found = sorted({path.parent.name for path in data_dir.glob('*/trnMat.*')})
+        found = sorted({path.parent.name for path in data_dir.glob('*/trnMat.*') if path.parent.name[0] != '.'})
         raise InputError(f'There is no data set folder {folder}. '
                          + suggestion(name, found)
                          + (f'{data_dir} has: {", ".join(found)}.' if found else f'{data_dir} has no data set: '
@@ -128,6 +129,7 @@ def matrix_file(folder, stem):
 
 def read_matrix(path):
     """A file -> COO matrix (U, I) of its positive entries, as often as they are stored."""
+    refuse_another(path, *EXPECTED[path.suffix])
     matrix = load_sparse_pickle(path) if path.suffix == '.pkl' else load_npz(path)
     if 0 in matrix.shape:
         raise InputError(f'{path} has the shape {matrix.shape}; users x items was expected.')
@@ -171,10 +173,21 @@ def load_ids(folder, side, size):
     return ids
 
 
+def entries(folder):
+    """What lies in a data set folder, by name. What begins with a dot is not part of it: operating systems' notes."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith('.'))
+
+
+def unread_features(folder):
+    """What lies in the folder, looks like features by its name and is not read as such."""
+    read = feature_files(folder).values()
+    return [path for path in entries(folder) if 'feat' in path.name.lower() and path not in read]
+
+
 def feature_files(folder):
     """Modality -> file, in the order image, text, audio, then the others by name."""
     files = {}
-    for path in sorted(folder.iterdir()):
+    for path in entries(folder):
         match = FEATURE_FILE.fullmatch(path.name)
         if match and '.' in match['modality']:
             raise InputError(f'{path}: the name of a modality cannot have a dot in it; rename the file.')
@@ -211,10 +224,12 @@ def check_table(path, table):
 
 def read_features(path, n_items):
     """`.npy` or `.npy.zip` of numbers -> array (I, width) as it is stored."""
+    refuse_another(path, *EXPECTED[path.suffix])
     try:
         if path.suffix == '.zip':
             with zipfile.ZipFile(path) as archive:
-                names = [name for name in archive.namelist() if name.endswith('.npy') and '__MACOSX' not in name]
+                names = [name for name in archive.namelist() if name.endswith('.npy')
+                         and '__MACOSX' not in name and not Path(name).name.startswith('.')]
                 if len(names) != 1:
                     raise InputError(f'{path} holds {len(names)} .npy files; one was expected.')
                 with archive.open(names[0]) as file:

@@ -19,10 +19,11 @@ from Baselines import MODELS
 from Baselines.popularity import popularity_scores
 from DataHandler import UserRows, load_dataset
 from Datasets.generate import ensure_generated
+from Features.Coherence import log_coherence
 from Params import parse
 from Runs.Checkpoint import ALL, PREVIOUS, remove_checkpoints, save_checkpoint
 from Runs.Flags import flags_read
-from Runs.Recommend import check_target, ids_for, load_scores, recommend, recommend_from
+from Runs.Recommend import check_target, ids_for, load_scores, recommend, recommend_from, require_as_many
 from Runs.Report import describe, log_header, log_protocols
 from Runs.Results import RunFolder, run_config
 from Runs.Resume import go_on_with, take_up
@@ -45,9 +46,7 @@ def prepare(settings):
     ensure_generated(settings.data_dir, settings.data)
     dataset = load_dataset(settings.data_dir, settings.data, settings.modalities)
     for flag in {'topk', 'rebuild_k'} & flags_read(MODELS[settings.model]):
-        if getattr(settings, flag) > dataset.n_items:
-            raise InputError(f'--{flag} {getattr(settings, flag)} is more than the {dataset.n_items} items of '
-                             f'{dataset.name}: lower it.')
+        require_as_many(flag, settings, dataset)
     if dataset.test.nnz == 0:
         raise InputError(f'The test matrix of {dataset.name} holds no interaction: there is nothing to evaluate.')
     if settings.recommend is not None:
@@ -68,6 +67,8 @@ def run(settings, out, state=None):
     withheld = {'val': UserRows(dataset.val, device), 'test': UserRows(dataset.test, device)}
     popularity = evaluate(popularity_scores(train_rows), train_rows, withheld, settings.topk, settings.tstBat)
     log_header(settings, dataset, device, training.model, out.path)
+    if not state and training.model.needs_features:
+        log_coherence(dataset)
     if state:
         training.restore(state)
         if config != state['config']:  # from now on this is what is asked for, also if the run is cut off right away

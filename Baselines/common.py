@@ -2,12 +2,15 @@
 
 Shapes: U users, I items, B triples in a batch, d = latdim.
 """
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
 from DataHandler import UserRows
 from Params import TRAINED
-from Utils.Errors import InputError
+from Utils.Device import free_memory
+from Utils.Errors import InputError, is_out_of_memory
 from Utils.Layers import Linear
 from Utils.Metrics import DotScores
 from Utils.Utils import bpr_loss, rows_of
@@ -95,6 +98,25 @@ def require_at_most(flag, value, most, told):
     """InputError where a flag asks for more than there are; told: of what."""
     if value > most:
         raise InputError(f'--{flag} {value} is too many for the {told}: lower it.')
+
+
+@contextmanager
+def memory_for(what, advice, device, needed=0):
+    """InputError, with advice of its own, where memory runs out inside, or where the bytes needed are not to be had in
+    the first place: a system that promises more memory than there is ends the process without a word.
+
+    what: what the memory is for; advice: what makes that smaller.
+    """
+    sentence = f'There is not enough memory for {what}: {advice}.'
+    free = free_memory(device) if needed else None
+    if free is not None and free < needed:
+        raise InputError(sentence)
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(sentence) from error
 
 
 def cholesky(matrix, flag):

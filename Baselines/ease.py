@@ -1,7 +1,7 @@
 """EASE^R: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019, arXiv 1905.03375."""
 import torch
 
-from Baselines.common import Baseline, RowScores, cholesky
+from Baselines.common import Baseline, RowScores, cholesky, memory_for
 
 
 class EASE(Baseline):
@@ -22,11 +22,20 @@ class EASE(Baseline):
         self.weights = None  # B, made by begin_epoch
 
     def begin_epoch(self, boundary):
+        n_items = self.train_matrix.shape[1]
+        needed = 3 * n_items**2 * 4  # bytes
+        with memory_for(f'the three matrices of {n_items:,} x {n_items:,} items of ease ({needed / 2**30:,.1f} GiB)',
+                        'take fewer items (prepare.py with a larger --kcore), or a model without such matrices, for '
+                        'instance itemknn or lightgcn', self.generator.device, needed):
+            self.weights = self.solution()
+        return {}
+
+    def solution(self):
+        """B, of float32 numbers (I, I)."""
         gram = torch.as_tensor((self.train_matrix.T @ self.train_matrix).toarray(), device=self.generator.device)
         gram.diagonal().add_(self.settings.ridge)
         inverse = torch.cholesky_inverse(cholesky(gram, 'ridge'))
-        self.weights = inverse.div_(-inverse.diagonal()).fill_diagonal_(0)
-        return {}
+        return inverse.div_(-inverse.diagonal()).fill_diagonal_(0)
 
     def scores(self):
         return RowScores(self.rows, lambda rows: rows.times(self.weights))

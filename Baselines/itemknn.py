@@ -1,7 +1,7 @@
 """Item neighbourhoods: Deshpande, Karypis, "Item-based top-N recommendation algorithms", ACM TOIS 22(1), 2004."""
 import torch
 
-from Baselines.common import Baseline, RowScores, require_at_most
+from Baselines.common import Baseline, RowScores, memory_for, require_at_most
 
 BLOCK = 1024  # items whose similarities to all are held at a time
 
@@ -24,6 +24,14 @@ class ItemKNN(Baseline):
         self.similarities = self.neighbours = None  # (I, neighbours), made by begin_epoch
 
     def begin_epoch(self, boundary):
+        with memory_for(f'the similarities of {BLOCK} items to all, or the {self.settings.neighbours} largest of each',
+                        'lower --neighbours, or take fewer items (prepare.py with a larger --kcore)',
+                        self.generator.device):
+            self.similarities, self.neighbours = self.nearest()
+        return {}
+
+    def nearest(self):
+        """The largest similarities of each item, and the items that they are to: two tables (I, neighbours)."""
         device = self.generator.device
         columns = self.train_matrix.T.tocsr()
         lengths = torch.as_tensor(columns.getnnz(axis=1), device=device).float().sqrt()
@@ -35,8 +43,7 @@ class ItemKNN(Baseline):
             similarities = together.div_(shrunk).nan_to_num_(0)  # nan: two items without users, no shrinkage
             similarities.diagonal(start).fill_(-1)
             best.append(similarities.topk(self.settings.neighbours, dim=1))
-        self.similarities, self.neighbours = (torch.cat(parts) for parts in zip(*best, strict=True))
-        return {}
+        return tuple(torch.cat(parts) for parts in zip(*best, strict=True))
 
     def scores(self):
         return RowScores(self.rows, self.score_rows)

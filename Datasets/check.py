@@ -1,9 +1,9 @@
 """What is in a data set folder, and whether it is what it claims to be: python Datasets/check.py NAME [--data_dir DIR]
 
 Prints the figures of the paper's Table I for the folder, what a careful reader wants to know of its splits and
-features, and the SHA-256 of every file beside the published ones (checksums.json). Exit code 1 if something is wrong.
+features, whose interactions and files they are (checksums.json knows the published ones), what is not read and which
+modalities of the paper lack. Exit code 1 if something is wrong.
 """
-import json
 import os
 import sys
 from contextlib import contextmanager
@@ -24,30 +24,38 @@ from DataHandler import (
     read_matrix,
     split_statistics,
 )
-from Datasets.folders import sha256
+from Datasets.files import report_files
 from Datasets.generate import ensure_generated
+from Features.Coherence import coherence
 from Params import Parser
 from Utils.Command import run_command
 from Utils.Errors import InputError
 from Utils.Utils import FUSED
 
-CHECKSUMS = Path(__file__).resolve().parent / 'checksums.json'
+RED, YELLOW, PLAIN = '\033[31m', '\033[33m', '\033[0m'
+
+
+def coloured(text, colour):
+    return f'{colour}{text}{PLAIN}' if sys.stdout.isatty() and 'NO_COLOR' not in os.environ else text
 
 
 class Report:
-    """Lines for the reader; those that tell of something wrong are counted and, on a terminal, red."""
+    """Lines for the reader; those that tell of something wrong, or doubtful, are counted and coloured on a terminal."""
 
     def __init__(self):
         self.lines = []
-        self.wrong = 0
+        self.wrong = self.warnings = 0
 
     def say(self, text):
         self.lines.append(text)
 
+    def warn(self, text):
+        self.warnings += 1
+        self.say(coloured(f'warning: {text}', YELLOW))
+
     def error(self, text):
         self.wrong += 1
-        red, plain = ('\033[31m', '\033[0m') if sys.stdout.isatty() and 'NO_COLOR' not in os.environ else ('', '')
-        self.lines.append(f'{red}WRONG: {text}{plain}')
+        self.say(coloured(f'WRONG: {text}', RED))
 
     @contextmanager
     def told(self):
@@ -110,10 +118,13 @@ def report_splits(report, raw):
                + (': one for all, so Precision@k is Recall@k / k' if facts['one_test_item_for_all'] else ''))
 
 
-def report_features(report, files, n_items):
+def report_features(report, files, n_items, train):
+    """train: the training interactions as a CSR matrix of ones, or None where they cannot be read."""
     for name, path in files.items():
         with report.told():
-            report_table(report, name, path, n_items)
+            table, finite = report_table(report, name, path, n_items)
+            if finite and train is not None:
+                report_coherence(report, name, train, table)
     if not files:
         report.say('modalities: none (models that need no features only)')
 
@@ -128,19 +139,13 @@ def report_table(report, name, path, n_items):
     constant = int((table == table[:, :1]).all(1).sum())
     if table.shape[1] > 1 and constant:
         report.count(f'modality {name}: rows of one value throughout', constant, n_items)
+    return table, bool(finite.all())
 
 
-def report_checksums(report, paths, published):
-    for path in sorted(paths):
-        try:
-            digest, known = sha256(path), published.get(path.name)
-        except OSError as error:
-            report.error(f'{path.name} cannot be read: {error.strerror}')
-            continue
-        if known and known != digest:
-            report.error(f'{digest}  {path.name}: differs from the published file ({known})')
-        else:
-            report.say(f'{digest}  {path.name}: ' + ('known, the published file' if known else 'unknown'))
+def report_coherence(report, name, train, table):
+    """Whether the rows seem to be those of the items: a warning at most, since features may be of no use to tell."""
+    told = coherence(train, table)
+    (report.warn if told.doubtful else report.say)(f'modality {name}: {told}')
 
 
 def check(folder):
@@ -158,15 +163,15 @@ def check(folder):
         files = feature_files(folder)
     if raw:
         shape = next(iter(raw.values())).shape
-        report_features(report, files, shape[1])
+        report_features(report, files, shape[1], interactions(raw['train']) if 'train' in raw else None)
         for side, size in zip(('users', 'items'), shape, strict=True):
             with report.told():
                 load_ids(folder, side, size)
     if FUSED in files:
         report.error(f'a modality cannot be called {FUSED}: rename its file')
-    report_checksums(report, [path for path in folder.iterdir() if path.is_file()],
-                     json.loads(CHECKSUMS.read_text()).get(folder.name, {}))
-    report.say(f'{report.wrong} wrong' if report.wrong else 'nothing wrong')
+    report_files(report, folder, raw, files)
+    report.say((f'{report.wrong} wrong' if report.wrong else 'nothing wrong')
+               + (f', {report.warnings} to be looked at (warning)' if report.warnings else ''))
     return report
 
 

@@ -2,11 +2,11 @@
 import hashlib
 import shutil
 import tempfile
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
 
 
 @contextmanager
@@ -30,9 +30,20 @@ def new_folder(folder):
 def save_dataset(folder, matrices, features):
     """Write the files of a data set: matrices by file stem, features by modality."""
     for stem, matrix in matrices.items():
-        sp.save_npz(folder / f'{stem}.npz', matrix)
+        save_matrix(folder / f'{stem}.npz', matrix.tocsr())
     for modality, table in features.items():
         np.save(folder / f'{modality}_feat.npy', table)
+
+
+def save_matrix(path, matrix):
+    """A CSR matrix as scipy.sparse.save_npz writes it, but at the lowest level of compression: of columns in no order
+    the others make nothing smaller, in seven times the time."""
+    arrays = {'indices': matrix.indices, 'indptr': matrix.indptr, 'format': np.array(b'csr'),
+              'shape': np.array(matrix.shape), 'data': matrix.data}
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            with archive.open(f'{name}.npy', 'w', force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def sha256(path):

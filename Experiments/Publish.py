@@ -15,21 +15,21 @@ def add_place(parser, name):
     parser.add_argument('--to', type=Path, metavar='DIR',
                         help=f'folder for the picture and the tables, made if absent (default: {DRAWN / name})')
     parser.add_argument('--publish', action='store_true',
-                        help='renew the picture and the tables in figures/ and the pages that show them, README.md and '
-                             'docs/RESULTS.md')
+                        help='renew what is committed: the picture and the tables, and README.md and docs/RESULTS.md '
+                             'that show them')
 
 
-def settle_place(parser, options, name):
-    """options.to: the folder to write into. InputError where --publish would show something else than the published
-    runs, or where nothing can be written."""
+def settle_place(parser, options, name, published=FIGURES):
+    """options.to: the folder to write into, with --publish the published one. InputError where other runs would be
+    published, or where nothing can be written."""
     others = [flag for flag in NOT_PUBLISHED if getattr(options, flag, None) not in (None, parser.get_default(flag))]
     if options.publish and others:
-        raise InputError(f'--publish renews what the README and docs/RESULTS.md show, from the published runs; '
-                         f'--{others[0]} asks for something else: leave one of the two out.')
-    if options.to and options.to.resolve() == FIGURES:
+        raise InputError(f'--publish renews what is committed, from the published runs; --{others[0]} asks for '
+                         'something else: leave one of the two out.')
+    if options.to and options.to.resolve() == published:
         raise InputError(f'--to {options.to} is the folder of the published pictures and tables: --publish renews '
                          'them; give another folder for your own.')
-    options.to = FIGURES if options.publish else options.to or DRAWN / name
+    options.to = published if options.publish else options.to or DRAWN / name
     there = next(path for path in (options.to, *options.to.parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise InputError(f'{options.to} can be no folder for pictures and tables: {there} is none that can be written '

@@ -99,6 +99,17 @@ def find_runs(root, pattern='*'):
     return [run for run in found if run]
 
 
+def given_runs(paths):
+    """The finished runs in these folders: a run's own, or one that holds those of several seeds."""
+    found = []
+    for path in paths:
+        runs = [run for folder in (path, *sorted(path.glob('seed*'))) if (run := read_run(folder))]
+        if not runs:
+            raise InputError(f'{path} holds no finished run: python Main.py --out {path} makes one.')
+        found += runs
+    return found
+
+
 def by_settings(runs):
     """Runs that differ in their seed alone, together: lists of runs, by seed, in the order of the first of each."""
     groups = {}

@@ -8,6 +8,7 @@ import torch
 
 from DataHandler import UserRows, load_dataset, load_ids
 from Params import parse
+from Runs.Identity import require_data_of_run
 from Utils.Device import choose_device
 from Utils.Errors import InputError
 from Utils.Metrics import DotScores, rank_items
@@ -16,16 +17,18 @@ from Utils.TimeLogger import log
 FROM_RUN = ('model', 'data', 'data_dir', 'topk', 'tstBat')  # what --load takes from the run unless it is given
 
 
-def run_settings(run):
-    """The settings of FROM_RUN as a run's config.json has them."""
+def read_run(run):
+    """(config.json of a run, of its settings those of FROM_RUN)."""
     path = Path(run) / 'config.json'
     try:
-        settings = json.loads(path.read_text())['settings']
-        taken = {name: settings[name] for name in FROM_RUN}
+        config = json.loads(path.read_text())
+        taken = {name: config['settings'][name] for name in FROM_RUN}
         if any(type(value) is not kind or (kind is int and value < 1)
                for value, kind in zip(taken.values(), (str, str, str, int, int), strict=True)):
             raise ValueError
-        return taken
+        if not {'users', 'items', 'modalities'} <= set(config['dataset']):
+            raise ValueError
+        return config, taken
     except OSError as error:
         raise InputError(f'{path} cannot be read ({error.strerror}): --load expects the folder of a run.') from error
     except (ValueError, KeyError, TypeError) as error:
@@ -46,6 +49,13 @@ def ids_for(settings, dataset):
     if is_trec(settings.recommend) and any(any(map(str.isspace, name)) for names in ids for name in names):
         raise InputError(f'{dataset.name} has ids with spaces in them, which a TREC file cannot hold: write a .csv.')
     return ids
+
+
+def require_as_many(flag, settings, dataset):
+    """InputError where the flag, a number of items, is more than the data set has."""
+    if getattr(settings, flag) > dataset.n_items:
+        raise InputError(f'--{flag} {getattr(settings, flag)} is more than the {dataset.n_items} items of '
+                         f'{dataset.name}: lower it.')
 
 
 def is_trec(path):
@@ -80,9 +90,8 @@ def recommend(score, dataset, settings, device):
     """
     sizes = (len(score.users), len(score.items)) if isinstance(score, DotScores) else dataset.train.shape
     if sizes != dataset.train.shape:
-        raise InputError(f'The run has {sizes[0]:,} users and {sizes[1]:,} items, but {dataset.name} has '
-                         f'{dataset.n_users:,} and {dataset.n_items:,}: give the data set it was trained on with '
-                         '--data and --data_dir.')
+        raise InputError(f'embeddings.npz of the run has {sizes[0]:,} users and {sizes[1]:,} items, but {dataset.name} '
+                         f'has {dataset.n_users:,} and {dataset.n_items:,}: it is of another run; train again.')
     user_ids, item_ids = ids_for(settings, dataset)
     path, trec = Path(settings.recommend), is_trec(settings.recommend)
     partial = path.with_name(f'.{path.name}.partial')
@@ -106,10 +115,9 @@ def recommend(score, dataset, settings, device):
 def ranked(score, dataset, settings, device):
     """(user, rank from 1, item, score) of each recommendation, by user and rank."""
     train = UserRows(dataset.train, device)
-    k = min(settings.topk, dataset.n_items)
     for users in torch.arange(dataset.n_users, device=device).split(settings.tstBat):
         scores = score(users)
-        top = rank_items(scores, train.batch(users).positions, k)
+        top = rank_items(scores, train.batch(users).positions, settings.topk)
         values = scores.gather(1, top.clamp(min=0))
         for user, items, row in zip(users.tolist(), top.tolist(), values.tolist(), strict=True):
             yield from ((user, rank, item, f'{value:.9g}')
@@ -118,7 +126,10 @@ def ranked(score, dataset, settings, device):
 
 def recommend_from(run_path, argv):
     """Recommendations from the embeddings of a run; nothing is trained."""
-    settings = parse(argv, run_settings(run_path))
-    dataset = load_dataset(settings.data_dir, settings.data, modalities=())  # no feature is needed
+    config, taken = read_run(run_path)
+    settings = parse(argv, taken)
+    dataset = load_dataset(settings.data_dir, settings.data, modalities=())  # features are compared, not used
+    require_data_of_run(config, settings, dataset, run_path)
+    require_as_many('topk', settings, dataset)
     device = choose_device(settings.device, settings.gpu)
     recommend(load_scores(run_path, device), dataset, settings, device)

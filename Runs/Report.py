@@ -1,6 +1,9 @@
 """What a run says of itself in the log: its data set, device and model first, both protocols' results last."""
+from pathlib import Path
+
 import torch
 
+from DataHandler import unread_features
 from Utils.Metrics import NAMES
 from Utils.TimeLogger import log
 
@@ -15,6 +18,9 @@ def log_header(settings, dataset, device, model, out):
         f'{facts["train"]:,} train / {facts["val"]:,} val / {facts["test"]:,} test, '
         f'sparsity {facts["sparsity_percent"]} %')
     log('modalities: ' + (', '.join(f'{name} ({width})' for name, width in facts['modalities'].items()) or 'none'))
+    if unread := unread_features(Path(settings.data_dir) / settings.data):
+        log(f'not read: {", ".join(path.name for path in unread)}; features are read from NAME_feat.npy and '
+            'NAME_feat.npy.zip')
     where = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'{torch.get_num_threads()} threads'
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log(f'device: {device} ({where}); {parameters:,} parameters; seed {settings.seed}; results in {out}')

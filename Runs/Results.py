@@ -15,6 +15,7 @@ import torch
 
 from Runs.Aside import drop, put_aside, put_back
 from Runs.Checkpoint import ALL, NEWEST, PREVIOUS, sync_folder
+from Runs.Identity import PARTS, data_folder, data_parts
 from Utils.Errors import InputError
 from Utils.Metrics import NAMES, UserMetrics
 
@@ -199,17 +200,18 @@ class RunFolder:
 
 
 def run_config(settings, dataset, device):
-    """What is needed to run this again: settings, statistics and checksum of the data, versions, device, revision."""
+    """What is needed to run this again: settings, statistics and checksums of the data, versions, device, revision."""
     told = {name: value for name, value in asdict(settings).items() if name not in NOT_TOLD}
     return {'settings': told, 'seed': settings.seed, 'dataset': dataset.statistics(), 'data_sha256': dataset.sha256(),
-            'device': str(device), 'threads': torch.get_num_threads(), 'git': git_revision(),
+            PARTS: data_parts(dataset, data_folder(settings)), 'device': str(device),
+            'threads': torch.get_num_threads(), 'git': git_revision(),
             'versions': {'python': platform.python_version(),
                          **{name: version(name) for name in ('torch', 'numpy', 'scipy')}}}
 
 
 def git_revision():
-    """The revision of the code, `-dirty` after it where tracked files differ, other than results and figures, which no
-    run depends on; None where it is no git checkout."""
+    """The revision of the code, `-dirty` after it where tracked files differ, other than results, figures and pages,
+    which no run depends on; None where it is no git checkout."""
     def git(*words):
         done = subprocess.run(['git', *words], cwd=REPOSITORY, capture_output=True, text=True, check=True)
         return done.stdout.strip()
@@ -217,7 +219,7 @@ def git_revision():
     if not (REPOSITORY / '.git').exists():
         return None
     try:
-        changed = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!results', ':!figures')
+        changed = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!results', ':!figures', ':!*.md')
         return git('rev-parse', 'HEAD') + ('-dirty' if changed else '')
     except (OSError, subprocess.CalledProcessError):
         return None

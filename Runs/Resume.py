@@ -2,13 +2,15 @@
 import dataclasses
 import json
 
+from DataHandler import load_dataset
 from Params import parse
 from Runs.Checkpoint import load_checkpoint
 from Runs.Flags import LAST_DIGITS, OF_THE_CALL, PLACE
+from Runs.Identity import changes, require_data_of_run
 from Utils.Errors import InputError
 from Utils.TimeLogger import log
 
-MAY_DIFFER = (*PLACE, 'epoch')
+MAY_DIFFER = (*PLACE, 'epoch', 'data')  # data: a name, whose content is compared
 HINT = 'give --resume to go on with it, --overwrite to replace it, or another --out'
 
 
@@ -38,6 +40,10 @@ def take_up(out, argv):
         raise InputError(f'--epoch {settings.epoch} is less than the {epochs} epochs of the run in {out.path}, which '
                          'may only grow: leave it out, or give another --out.')
     if finished and settings.epoch == epochs:
+        if settings.data != config['settings']['data']:
+            dataset = load_dataset(settings.data_dir, settings.data, modalities=())
+            require_data_of_run(config, settings, dataset, out.path)
+            tell_of_name(config['settings']['data'], settings.data)
         log(f'the run in {out.path} is finished: nothing is left to do')
         return None
     if state is None:
@@ -77,15 +83,22 @@ def _told(value):
     return ' '.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
+def tell_of_name(then, now):
+    if now != then:
+        log(f'the data set was called {then} when the run began: {now} holds the same')
+
+
 def go_on_with(config, now):
     """The config to record for a resumed run: its own, with the settings that may differ as they are now.
 
     InputError if the data or the kind of device are others. Other versions, threads or LAST_DIGITS are told of and
     recorded as `resumed_with`: the numbers may then differ in their last digits from those of a run left alone.
     """
-    if config['data_sha256'] != now['data_sha256']:
+    if told := changes(config, now):
         raise InputError(f'The data set {now["settings"]["data"]} in {now["settings"]["data_dir"]} is not the one that '
-                         'the run began with: give the folder that holds it with --data_dir.')
+                         f'the run began with, it has other {", ".join(told)}: give the folder that holds it with '
+                         '--data_dir.')
+    tell_of_name(config['settings']['data'], now['settings']['data'])
     if config['device'].split(':')[0] != now['device'].split(':')[0]:
         raise InputError(f'The run began on {config["device"]} and cannot go on on {now["device"]}, whose random '
                          'numbers are others: choose with --device.')

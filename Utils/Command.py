@@ -1,10 +1,9 @@
 """How every command ends: with an exit code, and one sentence where a user has something to put right."""
 import os
 import sys
+from contextlib import suppress
 
-import torch
-
-from Utils.Errors import InputError, StoppedError
+from Utils.Errors import InputError, StoppedError, is_out_of_memory
 
 
 def run_command(name, function, memory_advice='free some, or use a larger machine'):
@@ -13,6 +12,8 @@ def run_command(name, function, memory_advice='free some, or use a larger machin
         print(f'{name}: {" ".join(str(message).split())}', file=sys.stderr)
         return 2
 
+    with suppress(AttributeError):  # a stream that stands in for the terminal may have no encoding
+        sys.stdout.reconfigure(errors='backslashreplace')  # names that the terminal cannot show, as for stderr
     try:
         return function() or 0
     except InputError as error:
@@ -29,6 +30,6 @@ def run_command(name, function, memory_advice='free some, or use a larger machin
         print(f'\n{name}: stopped', file=sys.stderr)
         return 130
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "can't allocate memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         return fail(f'There is not enough memory: {memory_advice}.')

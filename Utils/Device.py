@@ -2,6 +2,7 @@
 import ctypes
 import sys
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -25,6 +26,17 @@ def choose_device(name, gpu='0'):
         raise InputError(f'CUDA device {number} is not there: torch sees {n_gpus or "no"} CUDA devices here. '
                          'Use --device cpu or the number of another device.')
     return torch.device('cuda', number)
+
+
+def free_memory(device):
+    """Bytes that can still be had there, swap included; None where that is not known."""
+    if device.type == 'cuda':
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = (line.split() for line in Path('/proc/meminfo').read_text().splitlines())
+        return sum(1024 * int(words[1]) for words in lines if words[0] in ('MemAvailable:', 'SwapFree:'))
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def set_precision(precision, device):

@@ -1,6 +1,8 @@
 """The exceptions that a user meets, each as one sentence."""
 from difflib import get_close_matches
 
+import torch
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used. The message is one sentence or two: what was got, what
@@ -23,3 +25,8 @@ def suggestion(name, known):
     """'Did you mean ...? ' where a known name is close, else nothing."""
     near = get_close_matches(name, known, 1)
     return f'Did you mean {near[0]}? ' if near else ''
+
+
+def is_out_of_memory(error):
+    """Whether it says that memory ran out, on the CPU or a GPU."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

@@ -124,8 +124,7 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module, name):
         if (module, name) not in self.names:
-            if module.startswith('scipy.sparse') and name.endswith(('_matrix', '_array')):
-                raise InputError(f'a {name[:20]}, but only coo, csr and csc ones are read (.tocsr() makes one)')
+            _refuse_layout(module, name)
             raise InputError(f'the name {module}.{name}'[:120])
         return self.names[module, name]
 
@@ -144,16 +143,28 @@ def load_sparse_pickle(path):
         raise InputError(f'{path} cannot be read: {error.strerror}.') from error
     except InputError as error:
         raise InputError(f'{path} holds {error}: nothing but a scipy sparse matrix of numbers is loaded from a '
-                         'pickle. Save the matrix with scipy.sparse.save_npz instead.') from error
+                         'pickle. Save it with scipy.sparse.save_npz(..., matrix.tocsr()) instead.') from error
     except Exception as error:  # a damaged pickle can fail in any way: pickle documents no closed list
         raise InputError(f'{path} is not a readable pickle ({type(error).__name__}): it may be cut short or damaged. '
                          'Fetch or make it again.') from error
 
 
+def _refuse_layout(module, name):
+    """InputError for a scipy matrix that is not one of LAYOUTS: dok and lil ones are made of an object per entry."""
+    if module.startswith('scipy.sparse') and name.endswith(('_matrix', '_array')) and name[:3] not in LAYOUTS:
+        raise InputError(f'a {name[:20]}, but only coo, csr and csc ones are read')
+
+
 def _check_instructions(file):
-    memo_reads = 0
+    memo_reads, texts = 0, ('', '')
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         memo_reads += opcode.name in MEMO_READS
+        if opcode.name == 'GLOBAL':
+            _refuse_layout(*argument.split(' ', 1))
+        elif opcode.name == 'STACK_GLOBAL':
+            _refuse_layout(*texts)
+        elif isinstance(argument, str):
+            texts = texts[1], argument
         if count > MAX_INSTRUCTIONS or memo_reads > MAX_MEMO_READS:
             raise InputError('more instructions than a matrix needs')
         if opcode.name in MEMO_WRITES and argument > MAX_INSTRUCTIONS:

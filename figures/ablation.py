@@ -16,6 +16,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments.SavedRuns import differences, find_runs
 from Experiments.Tables import spread
+from Experiments.Words import title_of
 from figures.runs import (
     BASE,
     MULTI_LEVEL,
@@ -24,7 +25,6 @@ from figures.runs import (
     none_there,
     provide,
     read_command_line,
-    title_of,
     write_tables,
 )
 from figures.style import COLOURS, GREY, save
@@ -71,35 +71,41 @@ def check_alone(name, flags, run, full):
 
 
 def row(part, label, runs, full):
-    shared = {run.seed: run for run in full}
     chosen = [run.test('val') for run in runs]
     return {'part': part, 'variant': label, 'seeds': len(runs),
             **{f'{title}@20': spread(metrics[name] for metrics in chosen)
                for name, title in (('recall', 'Recall'), ('ndcg', 'NDCG'), ('precision', 'Precision'))},
-            'Recall@20 less that of full': difference(runs, shared),
+            'Recall@20 less that of full': f'{np.mean(values):+.4f}' if (values := less_full(runs, full)) else '',
             'best on test Recall@20': spread(run.test('test')['recall'] for run in runs)}
 
 
-def difference(runs, shared):
-    """Mean difference over the seeds that both have, with its sign."""
-    values = [run.test('val')['recall'] - shared[run.seed].test('val')['recall'] for run in runs if run.seed in shared]
-    return f'{np.mean(values):+.4f}' if values and any(run is not shared.get(run.seed) for run in runs) else ''
+def less_full(runs, full):
+    """Recall less that of the full model, of each seed that both have; empty for the full model itself."""
+    shared = {run.seed: run.test('val')['recall'] for run in full}
+    return [run.test('val')['recall'] - shared[run.seed] for run in runs if run.seed in shared and run not in full]
 
 
-def draw(rows, title, path):
-    figure, panels = plt.subplots(1, 2, figsize=(8.6, 0.32 * len(rows) + 1.3), sharey=True)
+def draw(rows, changes, title, path):
+    """changes: of each row, its Recall less that of the full model by seed."""
+    figure, panels = plt.subplots(1, 3, figsize=(10.4, 0.3 * len(rows) + 1.6), sharey=True)
     parts = list(dict.fromkeys(row['part'] for row in rows))
     heights = [-place - 0.5 * parts.index(row['part']) for place, row in enumerate(rows)]
-    for panel, column in zip(panels, ('Recall@20', 'NDCG@20'), strict=True):
-        full = rows[0][column].values
-        panel.axvspan(min(full), max(full), color=GREY, alpha=0.25, lw=0)
-        panel.axvline(np.mean(full), color=GREY, lw=1)
-        for height, row in zip(heights, rows, strict=True):
+    full = next(row for row in rows if row['part'] == 'model')
+    drawn = [(f'test {column}', [row[column].values for row in rows], full[column].values)
+             for column in ('Recall@20', 'NDCG@20')]
+    apart = max(full['Recall@20'].values) - min(full['Recall@20'].values)
+    drawn.append(('Recall@20 less that of full, same seed', changes, (-apart, apart)))
+    for panel, (label, cells, grey) in zip(panels, drawn, strict=True):
+        panel.axvspan(min(grey), max(grey), color=GREY, alpha=0.25, lw=0)
+        panel.axvline(np.mean(grey), color=GREY, lw=1)
+        for height, row, values in zip(heights, rows, cells, strict=True):
             colour = COLOURS[parts.index(row['part'])]
-            values = row[column].values
-            panel.plot(values, [height] * len(values), '|', color=colour, ms=9)
-            panel.plot(np.mean(values), height, 'o', color=colour, ms=6)
-        panel.set(xlabel=f'test {column}, epoch chosen on validation')
+            if len(values) > 1:
+                panel.plot(values, [height] * len(values), '|', color=colour, ms=9)
+            if len(values):
+                panel.plot(np.mean(values), height, 'o', color=colour, ms=6, mfc=colour if len(values) > 1 else 'white')
+        panel.set_xlabel(label)
+        panel.locator_params(axis='x', nbins=5)
     panels[0].set_yticks(heights, [f'{row["variant"]} ({row["seeds"]})' for row in rows])
     figure.suptitle(title, fontsize=9)
     figure.tight_layout()
@@ -120,8 +126,9 @@ def main(argv=None):
             check_alone(name, declared[name][2], run, full[0])
     rows = [row(*declared[name][:2], runs, full) for name, runs in found.items()]
     write_tables(NAME, rows, options)
-    title = f'{title_of(full[0])} (in brackets: seeds; grey: mean and range of the full model)'
-    draw(rows, title, options.to / f'{NAME}.png')
+    title = (f'{title_of(full[0])}, epoch chosen on validation (in brackets: seeds; hollow: one seed)\n'
+             'grey: mean and range of the full model; right, how far its seeds are apart')
+    draw(rows, [less_full(runs, full) for runs in found.values()], title, options.to / f'{NAME}.png')
 
 
 if __name__ == '__main__':

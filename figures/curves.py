@@ -15,15 +15,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from Experiments.SavedRuns import by_settings, find_runs
+from Experiments.SavedRuns import by_settings, find_runs, given_runs
 from Experiments.Tables import FIGURES, spread
+from Experiments.Words import labels
 from figures.runs import (
     BASE,
     MULTI_LEVEL,
     command_line,
-    given_runs,
     jobs_of,
-    labels,
     none_there,
     provide,
     read_command_line,
@@ -41,7 +40,8 @@ METRICS = {'test_recall': 'test Recall@20', 'val_recall': 'validation Recall@20'
 LOSSES = {'bpr': 'BPR', 'cl': 'contrastive loss', 'reg': 'weight decay'}  # others by their names in metrics.csv
 NO_LOSSES = ('epoch', 'seconds', *(f'{split}_{name}' for split in ('val', 'test')
                                    for name in ('recall', 'ndcg', 'precision')))
-COLUMNS = 4
+COLUMNS = 3
+LONGEST = 40  # letters of a name in the legend
 LOG_FROM = 30  # largest over smallest value from which a loss is drawn on a logarithmic scale
 
 
@@ -65,45 +65,71 @@ def row_of(label, runs):
                [run.test('test')['recall'] for run in runs], [metrics['recall'] for metrics in chosen if metrics])
 
 
-def draw(groups, names, reference, path):
-    columns = list(dict.fromkeys(column for group in groups for run in group for column in run.epochs[0]))
-    shown = {**METRICS, **LOSSES, **{column: column.replace('_', ' loss, ', 1) for column in columns
-                                     if column not in (*NO_LOSSES, *LOSSES)}}
-    shown = {column: label for column, label in shown.items() if column in columns}
+def panels_of(groups):
+    """(column of metrics.csv, title, groups) for every panel. A loss has one for every objective: losses of the same
+    name are not to be compared across models, nor the contrast across its methods."""
+    columns = dict.fromkeys(column for group in groups for run in group for column in run.epochs[0])
+    columns = [column for column in dict.fromkeys([*METRICS, *LOSSES, *columns])
+               if column in columns and (column in METRICS or column not in NO_LOSSES)]
+    for column in columns:
+        title = {**METRICS, **LOSSES}.get(column, column.replace('_', ' loss, ', 1))
+        having = [group for group in groups if column in group[0].epochs[0]]
+        objectives = {}
+        for group in having:
+            objectives.setdefault(() if column in METRICS else objective(column, group[0]), []).append(group)
+        for words, those in objectives.items():
+            telling = ', '.join(word for word in words if any(word not in other for other in objectives))
+            yield column, f'{title} ({telling})' if telling else title, those
+
+
+def objective(column, run):
+    """What a loss of this name measures in this run, in words."""
+    model = run.settings['model']
+    methods = column == 'cl' and model in ('mdmns', 'diffmm')
+    return (model, f'cl_method {run.settings["cl_method"]}') if methods else (model,)
+
+
+def draw_panel(panel, column, groups, colours):
+    """Mean and range of each group; the values drawn."""
+    everything = []
+    for group in groups:
+        length = min(len(run.epochs) for run in group)
+        values = np.array([[epoch[column] for epoch in run.epochs[:length]] for run in group])
+        at = [epoch['epoch'] for epoch in group[0].epochs[:length]]
+        panel.fill_between(at, values.min(0), values.max(0), color=colours[id(group)], alpha=0.25, lw=0)
+        panel.plot(at, values.mean(0), color=colours[id(group)])
+        everything += values.ravel().tolist()
+    return everything
+
+
+def draw(groups, reference, path):
+    shown = list(panels_of(groups))
     rows = -(-len(shown) // COLUMNS)
-    figure, panels = plt.subplots(rows, COLUMNS, figsize=(10, 2.3 * rows + 0.3), sharex=True)
+    figure, panels = plt.subplots(rows, COLUMNS, figsize=(9.4, 2.2 * rows + 0.4), sharex=True)
     panels = panels.ravel()
-    for panel, (column, label) in zip(panels, shown.items(), strict=False):
-        everything = []
-        for colour, group in zip(COLOURS, groups, strict=False):
-            having = [run.epochs for run in group if column in run.epochs[0]]
-            length = min(map(len, having), default=0)
-            values = np.array([[epoch[column] for epoch in epochs[:length]] for epochs in having])
-            if length:
-                at = [epoch['epoch'] for epoch in having[0][:length]]
-                panel.fill_between(at, values.min(0), values.max(0), color=colour, alpha=0.25, lw=0)
-                panel.plot(at, values.mean(0), color=colour)
-                everything += values.ravel().tolist()
+    colours = {id(group): colour for group, colour in zip(groups, COLOURS, strict=False)}
+    for panel, (column, title, those) in zip(panels, shown, strict=False):
+        values = draw_panel(panel, column, those, colours)
         if column == 'test_recall':
             panel.plot([point['epoch'] for point in reference], [point[column] for point in reference], color=BLACK,
                        ls='--', marker='.', lw=1)
-        if column not in METRICS and min(everything) > 0 and max(everything) > LOG_FROM * min(everything):
+        if column not in METRICS and min(values) > 0 and max(values) > LOG_FROM * min(values):
             panel.set_yscale('log')
-        panel.set_title(label)
+        panel.set_title(title)
         panel.xaxis.get_major_locator().set_params(integer=True)
-    handles = [plt.Line2D([], [], color=colour, label=f'{name} (mean and range of {len(group)})'
+    handles = [plt.Line2D([], [], color=colours[id(group)], label=f'{name} (mean and range of {len(group)})'
                           if len(group) > 1 else f'{name} (one seed)')
-               for colour, name, group in zip(COLOURS, names, groups, strict=False)]
+               for name, group in zip(labels(groups, LONGEST), groups, strict=True)]
     if reference:
         handles.append(plt.Line2D([], [], color=BLACK, ls='--', marker='.', lw=1, label='released program (seed 421)'))
     for panel in panels[len(shown):]:
         panel.set_axis_off()
-    for place in range(COLUMNS):  # the lowest panel that is used has the label and the ticks
+    for place in range(min(COLUMNS, len(shown))):  # the lowest panel that is used has the label and the ticks
         lowest = panels[max(range(place, len(shown), COLUMNS))]
         lowest.set_xlabel('epoch')
         lowest.tick_params(labelbottom=True)
     figure.legend(handles=handles, loc='upper center', ncol=3, frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / figure.get_size_inches()[1]))
+    figure.tight_layout(rect=(0, 0, 1, 1 - (0.12 + 0.18 * -(-len(handles) // 3)) / figure.get_size_inches()[1]))
     save(figure, path)
 
 
@@ -121,15 +147,14 @@ def main(argv=None):
     if len(groups) > len(COLOURS):
         raise InputError(f'The runs have {len(groups)} different settings, and {len(COLOURS)} colours can be told '
                          'apart: give fewer.')
-    names = labels(groups)
-    rows = [row_of(name, group) for name, group in zip(names, groups, strict=True)]
+    rows = [row_of(name, group) for name, group in zip(labels(groups), groups, strict=True)]
     reference = []
     if not options.runs:
         reference, seeds = released('released_tiktok.csv'), released('released_tiktok_seeds.csv')
         rows.append(row('released program, cl_method 0', len(seeds), [seed['epoch_0'] for seed in seeds],
                         [seed['best_of_10'] for seed in seeds]))
     write_tables(NAME, rows, options)
-    draw(groups, names, reference, options.to / f'{NAME}.png')
+    draw(groups, reference, options.to / f'{NAME}.png')
 
 
 if __name__ == '__main__':

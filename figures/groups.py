@@ -8,7 +8,7 @@ and those with none are cold: the share of their test interactions that are foun
 validation.
 Which items were found is worked out anew from a run's embeddings.npz. Where that was not kept it is read from
 per_user.npz, which says as much where every test user has a single test item. Writes groups.png, .csv and .md; ranking
-by popularity is shown beside the runs.
+by popularity is shown beside the runs. In the picture, cold users or items who are a few are drawn with the next group.
 """
 import sys
 from pathlib import Path
@@ -19,16 +19,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from DataHandler import UserRows, load_dataset
-from Experiments.SavedRuns import by_settings, find_runs
+from Experiments.SavedRuns import by_settings, find_runs, given_runs
 from Experiments.Statistics import per_user
-from Experiments.Tables import spread
+from Experiments.Tables import Spread, spread
+from Experiments.Words import labels
 from figures.runs import (
     BASE,
     MULTI_LEVEL,
     command_line,
-    given_runs,
     jobs_of,
-    labels,
     none_there,
     provide,
     read_command_line,
@@ -46,6 +45,8 @@ DEFAULT = {'ablation/full': f'{BASE} {MULTI_LEVEL} --epoch 10',
            'ablation/cross-modal': f'{BASE} --cl_method 0 --epoch 10'}
 BINS = 5  # at most, of about as many test users or test interactions each
 CHUNK = 256  # users at a time
+FEW = 0.01  # a cold group below this share of all is drawn with the next
+LONGEST = 40  # letters of a model's name
 LINEAR = 0.01  # shares below this are drawn on a linear scale, those above on a logarithmic one
 
 
@@ -121,21 +122,38 @@ def tick_of(row):
     return '0: cold' if row['training interactions'] == '0' else row['training interactions']
 
 
+def folded(rows, of, names):
+    """The rows as they are drawn: a cold group of a few is one with the next, its mean weighted in."""
+    cold, *others = rows
+    size = cold[of]
+    if cold['training interactions'] != '0' or not others or size >= FEW * sum(row[of] for row in rows):
+        return rows
+    first, *rest = others
+    both = size + first[of]
+    means = {name: Spread(tuple((size * few + first[of] * many) / both for few, many in
+                                zip(cold[name].values, first[name].values, strict=True))) for name in names}
+    return [{**first, **means, of: both,
+             'training interactions': f'0-{first["training interactions"].split("-")[-1]}'}, *rest]
+
+
 def draw(rows, names, title, path):
-    figure, panels = plt.subplots(1, 2, figsize=(8.6, 3.4))
+    """Points, since the groups are not equally wide: no line between them would mean anything."""
+    legend = 0.1 + 0.18 * -(-len(names) // 3)  # inches
+    figure, panels = plt.subplots(1, 2, figsize=(8.6, 3.1 + legend))
     colours = [*COLOURS[:len(names) - 1], BLACK]  # the last, ranking by popularity, in black
     for panel, kind, of in zip(panels, ('users', 'items'), ('test users', 'test interactions'), strict=True):
-        mine = [row for row in rows if row['groups of'] == kind]
-        for colour, marker, name in zip(colours, MARKERS, names, strict=False):
-            warm = [place for place, row in enumerate(mine) if row['training interactions'] != '0']
-            means = [np.mean(row[name].values) for row in mine]
-            panel.plot(warm, [means[place] for place in warm], marker=marker, color=colour, label=name,
-                       ls='--' if colour == BLACK else '-')
-            for place, row in enumerate(mine):
-                if place not in warm:
-                    panel.plot(place, means[place], marker=marker, color=colour)
-                panel.plot([place] * 2, [min(row[name].values), max(row[name].values)], color=colour, lw=4, alpha=0.3)
+        mine = folded([row for row in rows if row['groups of'] == kind], of, names)
+        for number, (colour, marker, name) in enumerate(zip(colours, MARKERS, names, strict=False)):
+            at = np.arange(len(mine)) + 0.6 * ((number + 0.5) / len(names) - 0.5)
+            values = [row[name].values for row in mine]
+            panel.plot(at, [np.mean(seeds) for seeds in values], ls='', marker=marker, color=colour, label=name)
+            panel.vlines(at, [min(seeds) for seeds in values], [max(seeds) for seeds in values], color=colour, lw=4,
+                         alpha=0.3)
         panel.set_xticks(range(len(mine)), [f'{tick_of(row)}\n({row[of]:,})' for row in mine])
+        panel.set_xticks(np.arange(len(mine) - 1) + 0.5, minor=True)  # lines between the groups, none through them
+        panel.tick_params(axis='x', which='minor', length=0)
+        panel.grid(axis='x', visible=False)
+        panel.grid(axis='x', which='minor')
         panel.set_xlabel(f'training interactions of the {kind[:-1]} ({of})')
     panels[0].set_ylim(bottom=-0.005)
     panels[1].set_yscale('symlog', linthresh=LINEAR)
@@ -143,9 +161,9 @@ def draw(rows, names, title, path):
     panels[1].yaxis.set_major_formatter('{x:g}')
     panels[0].set_ylabel('test Recall@20')
     panels[1].set_ylabel('share found in the first 20')
-    panels[0].legend(loc='upper right')
     figure.suptitle(title, fontsize=9)
-    figure.tight_layout()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc='lower center', ncol=3, frameon=False)
+    figure.tight_layout(rect=(0, legend / (3.1 + legend), 1, 1))
     save(figure, path)
 
 
@@ -165,15 +183,15 @@ def main(argv=None):
     if len(groups) >= len(COLOURS):
         raise InputError(f'The runs have {len(groups)} different settings, and {len(COLOURS) - 1} can be told apart: '
                          'give fewer.')
-    names = [f'{name} ({len(group)})' for name, group in zip(labels(groups), groups, strict=True)]
+    names = [f'{name} ({len(group)})' for name, group in zip(labels(groups, LONGEST), groups, strict=True)]
     vectors = {name: [hits(run, data) for run in group] for name, group in zip(names, groups, strict=True)}
     popularity = torch.as_tensor(data.train.sum(0)).float()
     vectors['popularity'] = [found_by(lambda users: popularity.repeat(len(users), 1), data,
                                       runs[0].settings['topk']).astype(float)]
     rows = table_of(data, vectors)
     write_tables(NAME, rows, options, [line_of(row) for row in rows])
-    draw(rows, list(vectors), f'{runs[0].dataset} (in brackets: seeds), epoch chosen on validation',
-         options.to / f'{NAME}.png')
+    title = f'{runs[0].dataset}, epoch chosen on validation: mean and range of the seeds (in brackets: how many)'
+    draw(rows, list(vectors), title, options.to / f'{NAME}.png')
 
 
 if __name__ == '__main__':

@@ -115,7 +115,6 @@ def draw_arrow(panel, start, end, *corners):
 
 
 def draw(folder):
-    plt.rcParams['font.size'] = 9.5
     figure = plt.figure(figsize=SIZE)
     panel = figure.add_axes((0, 0, 1, 1), xlim=(0, SIZE[0]), ylim=(0, SIZE[1]))
     panel.axis('off')
@@ -134,7 +133,7 @@ def draw(folder):
     for kind, (*_, x, words) in KINDS.items():
         draw_box(panel, x, x + 0.35, 0.14, 0.32, kind)
         panel.text(x + 0.45, 0.23, words, va='center')
-    figure.savefig(folder / f'{NAME}.svg')
+    figure.savefig(folder / f'{NAME}.svg', metadata={'Date': None})
     save(figure, folder / f'{NAME}.png')
 
 
@@ -143,7 +142,8 @@ def main(argv=None):
     table = [{'symbol': symbol, 'what it is': what.replace('\n', ' '), 'SPEC section': section, 'code': code}
              for *_, symbol, what, section, code in BOXES.values()]
     write_tables(NAME, table, options)
-    draw(options.to)
+    with plt.rc_context({'font.size': 9.5, 'svg.hashsalt': NAME}):  # the same ids in the SVG each time
+        draw(options.to)
 
 
 if __name__ == '__main__':

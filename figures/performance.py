@@ -6,32 +6,32 @@
 
 Without --runs: MDMNS's runs of `MDMNS` and the baselines' in results/<data>/baselines/<model>/chosen. Runs that differ
 in their seed alone make one row; a model that was not run has none of our figures. Published figures are those of
-published_table2.csv; a cell of theirs that cannot be is marked with !: Precision@K below Recall@K / K, or, with one
+published_table2.csv; an impossible cell of theirs is marked with !: Precision@K below Recall@K / K, or, with one
 test item per user, not equal to it. Writes performance.png, .csv and .md, and without --runs grids.csv and .md: every
 run of the sweeps.
 """
 import csv
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from statistics import mean
 
 import matplotlib.pyplot as plt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments import Sweep
 from Experiments.Jobs import make_runs
-from Experiments.SavedRuns import by_settings, find_runs, read_json, told
+from Experiments.SavedRuns import by_settings, find_runs, given_runs, read_json, told
 from Experiments.Tables import FIGURES, PAGES, spread, write_csv, write_markdown
+from Experiments.Words import labels, what_was_run
 from figures.runs import (
     BASE,
     MULTI_LEVEL,
     command_line,
-    given_runs,
     jobs_of,
-    labels,
     provide,
     read_command_line,
-    what_was_run,
     write_tables,
 )
 from figures.style import BLUE, GREY, VERMILION, save
@@ -48,8 +48,11 @@ MDMNS = {'tiktok/ablation/full': f'{BASE} {MULTI_LEVEL} --epoch 10',
          'tiktok/cl0-d64': f'{BASE} --cl_method 0 --epoch 30'}
 K = 20
 ROUNDING = 0.5e-4  # of a published figure of four decimals
+# in the README
+SHOWN = ('mdmns', 'diffmm', 'bm3', 'lattice', 'lightgcn', 'sgl', 'ease', 'ials', 'itemknn', 'popularity')
 METRICS = ('recall', 'ndcg', 'precision')
-PROTOCOLS = {'test': 'best on test', 'val': 'selected on validation'}
+BEST, CHOSEN = 'best on test', 'selected on validation'
+PROTOCOLS = {'test': BEST, 'val': CHOSEN}
 
 
 def impossible(recall, precision, one_test_item):
@@ -65,19 +68,25 @@ def read_csv(name):
 
 
 def published():
-    """The rows of the paper's table: data set, model, its three figures, and whether they can be."""
+    """The rows of the paper's table: data set, model, its three figures, and whether they are impossible."""
     folders = {row['dataset']: row['folder'] for row in read_csv('published_table1.csv')}
     single = {folders[row['data set']] for row in read_csv('dataset.csv') if row['most test items of a user'] == '1'}
     for row in read_csv('published_table2.csv'):
         figures = {f'published {name}': float(row[name]) for name in METRICS}
         yield {'data set': row['dataset'], 'model': row['model'], **figures,
-               'cannot be': '!' if impossible(figures['published recall'], figures['published precision'],
+               'impossible': '!' if impossible(figures['published recall'], figures['published precision'],
                                               row['dataset'] in single) else ''}
 
 
 def key(name):
     """A published model's name as --model has it: MF-BPR is mfbpr."""
     return ''.join(letter for letter in name.lower() if letter.isalnum())
+
+
+def model_name(name):
+    """A model's name in the paper, or, of a model that it lacks, in our code."""
+    paper = {key(row['model']): row['model'] for row in read_csv('published_table2.csv')}
+    return paper.get(name, MODELS[name].__name__)
 
 
 def run_in_words(run):
@@ -139,39 +148,95 @@ def merged(paper, groups):
     places = {}
     for group in groups:
         places.setdefault((group[0].dataset, group[0].settings['model']), []).append(group)
-    found = {place: list(ours(those, labels(those) if len(those) > 1 else [''])) for place, those in places.items()}
+    found = {place: list(ours(those, labels(those, longest=0) if len(those) > 1 else ['']))
+             for place, those in places.items()}
     rows = []
     for row in paper:
         first, *others = found.pop((row['data set'], key(row['model'])), [{}])
         rows += [{**first, **row}, *({**other, 'model': row['model']} for other in others)]
-    rows += [{**row, 'model': MODELS[row['model']].__name__} for those in found.values() for row in those]
+    rows += [{**row, 'model': model_name(row['model'])} for those in found.values() for row in those]
     order = list(dict.fromkeys(row['data set'] for row in rows))
     return sorted(rows, key=lambda row: order.index(row['data set']))
 
 
+def place(panel, height, row):
+    """Draw what was published and what was run of one model. An open marker around a filled one: both show where they
+    are equal."""
+    if 'published recall' in row:
+        panel.plot(row['published recall'], height, 'x' if row['impossible'] else 'o', color=GREY, ms=5)
+    chosen = row[f'{CHOSEN} recall'].values
+    if chosen:
+        panel.plot([min(chosen), max(chosen)], [height] * 2, color=BLUE, lw=3, alpha=0.35, solid_capstyle='butt')
+        panel.plot(mean(chosen), height, 'D', color=BLUE, ms=3.5)
+    panel.plot(mean(row[f'{BEST} recall'].values), height, 's', color=VERMILION, mfc='none', ms=7)
+
+
 def draw(rows, path):
+    """A panel for each data set with the models that were run there."""
+    rows = [row for row in rows if 'seeds' in row]
     datasets = list(dict.fromkeys(row['data set'] for row in rows))
+    mdmns = {row['data set']: row['published recall'] for row in published() if key(row['model']) == 'mdmns'}
+    facts = {row['folder']: row for row in read_csv('published_table1.csv')}
     most = max(sum(row['data set'] == dataset for row in rows) for dataset in datasets)
-    figure, panels = plt.subplots(1, len(datasets), figsize=(3.6 * len(datasets), 0.2 * most + 1.2), squeeze=False)
+    figure, panels = plt.subplots(1, len(datasets), figsize=(3.5 * len(datasets) + 0.6, 0.21 * most + 1.7),
+                                  squeeze=False)
     for panel, dataset in zip(panels[0], datasets, strict=True):
         mine = [row for row in rows if row['data set'] == dataset]
         for height, row in enumerate(mine):
-            if 'published recall' in row:
-                panel.plot(row['published recall'], height, 'x' if row['cannot be'] else 'o', color=GREY)
-            for colour, marker, title in zip((VERMILION, BLUE), 'sD', PROTOCOLS.values(), strict=True):
-                if f'{title} recall' in row:
-                    values = row[f'{title} recall'].values
-                    panel.plot(values, [height] * len(values), marker, color=colour, ms=4, alpha=0.8)
-        panel.set_yticks(range(len(mine)), [row['model'] + (f' (ours: {row["label"]})' if row.get('label') else '')
-                                            for row in mine], fontsize=7)
-        panel.invert_yaxis()
-        panel.set(title=dataset, xlabel='test Recall@20')
-    handles = [plt.Line2D([], [], ls='', marker=marker, color=colour, label=label) for marker, colour, label in
-               (('o', GREY, 'published'), ('x', GREY, 'published, cannot be'), ('s', VERMILION, 'ours, best on test'),
-                ('D', BLUE, 'ours, selected on validation'))]
+            place(panel, height, row)
+        title = dataset
+        if dataset in mdmns:
+            panel.axvline(mdmns[dataset], color=GREY, lw=1.2, ls=':')
+            title += (f'\ndotted: MDMNS as published\n(d = {facts[dataset]["mdmns_latdim"]}, '
+                      f'{len(facts[dataset]["modalities"].split(","))} modalities)')
+        panel.set_yticks(range(len(mine)), [short_name(row) for row in mine], fontsize=7)
+        panel.set_ylim(len(mine) - 0.4, -0.6)
+        panel.set_title(title, fontsize=8)
+        panel.set_xlabel('test Recall@20')
+    handles = [plt.Line2D([], [], ls='', marker=marker, color=colour, mfc=fill, label=label, ms=size)
+               for marker, colour, fill, size, label in (
+                   ('o', GREY, GREY, 5, 'published'), ('x', GREY, GREY, 5, 'published, impossible value'),
+                   ('s', VERMILION, 'none', 7, 'ours, best on test'),
+                   ('D', BLUE, BLUE, 3.5, 'ours, selected on validation (mean, range; in brackets: seeds)'))]
     figure.legend(handles=handles, loc='lower center', ncol=4, frameon=False)
-    figure.tight_layout(rect=(0, 0.4 / figure.get_size_inches()[1], 1, 1))
+    figure.tight_layout(rect=(0, 0.35 / figure.get_size_inches()[1], 1, 1))
+    for panel in panels[0]:  # rows as high as in the fullest panel
+        left, bottom, width, height = panel.get_position().bounds
+        share = (len(panel.get_yticks()) + 0.2) / (most + 0.2)
+        panel.set_position((left, bottom + height * (1 - share), width, height * share))
     save(figure, path)
+
+
+def short_name(row):
+    label = re.sub(r'epoch (\d+)', r'\1 epochs', row['label'])
+    return f'{row["model"]}{f": {label}" if label else ""} ({row["seeds"]})'
+
+
+def summary(rows):
+    """The README's short table: some models and, of each data set, our best; per data set the published Recall@20 and
+    ours, that of the row beside the published figure."""
+    first = {}
+    for row in rows:
+        first.setdefault((row['data set'], row['model']), row)
+    titles = {row['folder']: row['dataset'].removeprefix('Amazon-') for row in read_csv('published_table1.csv')}
+    best = {max((chosen_recall(row), model) for (dataset, model), row in first.items() if dataset == folder)
+            for folder in titles}
+    best = {model for recall, model in best if recall}
+    models = [model for model in dict.fromkeys(row['model'] for row in rows) if key(model) in SHOWN or model in best]
+    return [{'model': model, **{f'{title}: {name}': cell for folder, title in titles.items()
+                                for name, cell in two_cells(first.get((folder, model), {})).items()}}
+            for model in sorted(models, key=lambda model: key(model) != 'mdmns')]
+
+
+def two_cells(row):
+    paper = f'{row["published recall"]:.4f} {row["impossible"]}'.strip() if 'published recall' in row else ''
+    ours = f'{row[f"{CHOSEN} recall"]} ({row["seeds"]})' if 'seeds' in row else ''
+    return {'published': paper, 'ours (seeds)': ours}
+
+
+def chosen_recall(row):
+    """Of a row of the table; 0 where nothing was run, or nothing chosen on validation."""
+    return mean(getattr(row.get(f'{CHOSEN} recall'), 'values', ()) or (0,))
 
 
 def sweeps(options, flags):
@@ -206,10 +271,10 @@ def default_runs(options, flags):
 
 
 def line_of(row):
-    """A row of the table in the README: three metrics to a cell."""
-    paper = ' / '.join(f'{row[f"published {metric}"]:.4f}' for metric in METRICS) if 'cannot be' in row else ''
+    """A row of the table as the pages have it: three metrics to a cell."""
+    paper = ' / '.join(f'{row[f"published {metric}"]:.4f}' for metric in METRICS) if 'impossible' in row else ''
     return {'data set': row['data set'], 'model': row['model'],
-            'published R / N / P@20': f'{paper} {row.get("cannot be", "")}'.strip(),
+            'published R / N / P@20': f'{paper} {row.get("impossible", "")}'.strip(),
             **{name: row.get(name, '') for name in ('settings', 'epochs', 'seeds')},
             **{f'{title} R / N / P@20': ' / '.join(str(row[f'{title} {metric}']) for metric in METRICS).strip(' /')
                if 'seeds' in row else '' for title in PROTOCOLS.values()}}
@@ -224,7 +289,9 @@ def main(argv=None):
     if not options.runs and (grids := list(grid_rows(options.root))):
         write_csv(options.to / 'grids.csv', grids)
         write_markdown('grids', grids, options.to, PAGES if options.publish else ())
-    draw(rows, options.to / f'{NAME}.png')
+    if runs:
+        write_markdown('summary', summary(rows), options.to, PAGES if options.publish else ())
+        draw(rows, options.to / f'{NAME}.png')
 
 
 if __name__ == '__main__':

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from Experiments.Jobs import Job, make_runs
 from Experiments.Publish import add_place, settle_place
-from Experiments.SavedRuns import read_run
 from Experiments.Tables import PAGES, write_csv, write_markdown
 from Params import Parser
 from Utils.Errors import InputError
@@ -54,17 +53,6 @@ def read_command_line(parser, argv):
     return options, flags
 
 
-def given_runs(paths):
-    """The finished runs in these folders: a run's own, or one that holds those of several seeds."""
-    found = []
-    for path in paths:
-        runs = [run for folder in (path, *sorted(path.glob('seed*'))) if (run := read_run(folder))]
-        if not runs:
-            raise InputError(f'{path} holds no finished run: python Main.py --out {path} makes one.')
-        found += runs
-    return found
-
-
 def jobs_of(variants, options, flags=()):
     """Jobs in root/VARIANT/seed<S>; variants: name -> flags as one text."""
     return [Job(options.root / name / f'seed{seed}',
@@ -89,44 +77,6 @@ def how_to(name):
 
 def none_there(name, where):
     return InputError(f'No finished run in {where}. {how_to(name)} makes those of this figure, in time.')
-
-
-def what_was_run(run, always=('latdim',)):
-    """The settings that are not Main.py's defaults, and those to be told always, as `name value, ...`."""
-    defaults = Job(Path(), ()).settings
-    elsewhere = ('seed', 'data', 'model', 'modalities', 'epoch', 'tstEpoch', *always)
-    names = [*always, *(name for name, value in run.settings.items()
-                        if name not in elsewhere and value != defaults.get(name))]
-    return ', '.join(f'{name} {text_of(run.settings[name])}' for name in names)
-
-
-def text_of(value):
-    """A setting as the command line has it."""
-    if isinstance(value, (list, tuple)):
-        return ' '.join(map(text_of, value)) or 'none'
-    return f'{value:g}' if isinstance(value, float) else str(value)
-
-
-def labels(groups):
-    """What tells groups of runs apart: the settings that not all of them share, the number of epochs only where it is
-    needed."""
-    settings = [group[0].settings for group in groups]
-    telling = [name for name in settings[0] if name != 'seed'
-               and any(other.get(name) != settings[0][name] for other in settings)]
-
-    def named(names):
-        return [', '.join(f'{name} {text_of(values[name])}' for name in names if values.get(name) is not None)
-                or values['model'] for values in settings]
-
-    short = named([name for name in telling if name != 'epoch'])
-    return short if len(set(short)) == len(short) else named(telling)
-
-
-def title_of(run):
-    """Data set, modalities, width and epochs, for the title of a picture."""
-    settings = run.settings
-    return (f'{run.dataset}, {"+".join(settings["modalities"])}, d = {settings["latdim"]}, '
-            f'{run.n_epochs} epochs')
 
 
 def write_tables(name, rows, options, markdown=None):

@@ -4,7 +4,8 @@
 
 The base run is in root/base/seed<S>, each other one in root/<flag>=<value>/seed<S>, the words of a value joined by `_`.
 What was run is read from the runs' config.json: any run that differs from the base in exactly one of the flags of
-`VALUES` is drawn, with any value. Writes sensitivity.png, .csv and .md.
+`VALUES` is drawn, with any value. Runs beside the root with the base's settings and other seeds show, in grey, how much
+the seed alone changes. Writes sensitivity.png, .csv and .md.
 """
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments.SavedRuns import by_settings, differences, find_runs
 from Experiments.Tables import spread
+from Experiments.Words import text_of, title_of
 from figures.runs import (
     BASE,
     MULTI_LEVEL,
@@ -23,8 +25,6 @@ from figures.runs import (
     none_there,
     provide,
     read_command_line,
-    text_of,
-    title_of,
     write_tables,
 )
 from figures.style import BLUE, GREY, VERMILION, save
@@ -63,36 +63,47 @@ def value_of(run, flag):
     return [float(level) for level in noise_levels(run.settings['steps'])] if value is None else value
 
 
-def draw(found, base, path):
-    figure, panels = plt.subplots(3, 4, figsize=(8.6, 6.2), sharey=True)
+def others_like(base, folder):
+    """The base's runs, and those of its settings in folder/*/seed<S>: how much the seed alone changes."""
+    seeds = {run.seed: run for run in find_runs(folder) if not differences(run, base[0])}
+    return list((seeds | {run.seed: run for run in base}).values())
+
+
+def draw(found, base, like, path):
+    figure, panels = plt.subplots(3, 4, figsize=(8.6, 6.4), sharey=True)
     panels = panels.ravel()
-    reference = [run.test('val')['recall'] for run in base]
+    reference = [run.test('val')['recall'] for run in like]
     for panel, (flag, points) in zip(panels, found.items(), strict=False):
         panel.axhspan(min(reference), max(reference), color=GREY, alpha=0.25, lw=0)
-        panel.axhline(np.mean(reference), color=GREY, lw=1)
         recalls = [[run.test('val')['recall'] for run in group] for _, group in points]
         means = [np.mean(values) for values in recalls]
-        panel.plot(range(len(points)), means, 'o-', color=BLUE)
+        panel.plot(range(len(points)), means, 'o-', color=BLUE, mfc='white')
+        panel.fill_between(range(len(points)), *zip(*((min(values), max(values)) for values in recalls), strict=True),
+                           color=BLUE, alpha=0.25, lw=0)
         for place, values in enumerate(recalls):
             if len(values) > 1:
-                panel.plot([place, place], [min(values), max(values)], color=BLUE, lw=3, alpha=0.4)
+                panel.plot(place, means[place], 'o', color=BLUE)
         at = [group is base for _, group in points].index(True)
-        panel.plot(at, means[at], 'D', color=VERMILION, ms=7)
-        panel.set_xticks(range(len(points)), [text_of(value).replace(' ', '\n') for value, _ in points])
+        panel.plot(at, means[at], 'D', color=VERMILION, ms=7, mfc=VERMILION if len(base) > 1 else 'white')
+        panel.set_xticks(range(len(points)), [text_of(value) for value, _ in points],
+                         fontsize=7 if flag == 'noise_levels' else 8)
         panel.set_xlim(-0.4, len(points) - 0.6)
         panel.set_title(flag)
     for panel in panels[len(found):]:
         panel.set_axis_off()
-    handles = [plt.Line2D([], [], ls='', marker='D', color=VERMILION, ms=7, label='base'),
-               plt.Line2D([], [], marker='o', color=BLUE, label='one value changed'),
-               plt.Line2D([], [], color=GREY, lw=1, label="the base's Recall")]
+    seeds = ', '.join(str(run.seed) for run in sorted(like, key=lambda run: run.seed))
+    handles = [plt.Line2D([], [], ls='', marker='D', color=VERMILION, mfc='white', ms=7, label='base'),
+               plt.Line2D([], [], marker='o', color=BLUE, mfc='white', label='one value changed')]
+    if len(like) > 1:
+        handles.append(plt.Rectangle((0, 0), 1, 1, color=GREY, alpha=0.25, lw=0,
+                                     label=f"the base's range\nover seeds {seeds}"))
     where = {'loc': 'center', 'bbox_to_anchor': (0.5, 0.5)} if len(found) < len(panels) else {'loc': 'best'}
     panels[-1].legend(handles=handles, frameon=False, **where)
     for panel in panels[::4]:
         panel.set_ylabel('test Recall@20')
-    seeds = max(len(group) for points in found.values() for _, group in points)
-    figure.suptitle(f'{title_of(base[0])}, {"one seed" if seeds == 1 else f"up to {seeds} seeds"} per point, epoch '
-                    'chosen on validation', fontsize=9)
+    several = any(len(group) > 1 for points in found.values() for _, group in points)
+    figure.suptitle(f'{title_of(base[0])}, epoch chosen on validation; hollow: one seed ({base[0].seed})'
+                    f'{", blue: range over several" if several else ""}', fontsize=9)
     figure.tight_layout()
     save(figure, path)
 
@@ -110,7 +121,7 @@ def main(argv=None):
              'best on test Recall@20': spread(run.test('test')['recall'] for run in group)}
             for flag, points in found.items() for value, group in points]
     write_tables(NAME, rows, options)
-    draw(found, base, options.to / f'{NAME}.png')
+    draw(found, base, others_like(base, options.root.parent), options.to / f'{NAME}.png')
 
 
 if __name__ == '__main__':

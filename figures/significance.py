@@ -20,14 +20,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from Experiments.SavedRuns import by_settings, find_runs
+from Experiments.SavedRuns import by_settings, find_runs, given_runs
 from Experiments.Statistics import compare, holm, per_user
 from Experiments.Tables import spread
 from figures.ablation import EPOCHS, ROOT as ABLATION, variants
+from figures.performance import model_name
 from figures.runs import (
     BASE,
     command_line,
-    given_runs,
     jobs_of,
     none_there,
     provide,
@@ -40,6 +40,7 @@ from Utils.Command import run_command
 from Utils.Errors import InputError
 
 NAME = 'significance'
+LONGER = 'cl0-d64'
 LEVEL = 0.05
 SEED = 421  # of the bootstrap
 
@@ -54,13 +55,13 @@ def name_of(folder):
     return folder.parent.name if folder.name == 'chosen' else folder.name
 
 
-def models(runs):
-    """name -> {seed: run} of the runs with validation, by folder."""
+def models(runs, words):
+    """name -> {seed: run} of the runs with validation, by folder; words: for names of folders that have any."""
     found, places = {}, {}
     for run in runs:
         if run.test('val'):
             folder = folder_of(run)
-            name = name_of(folder)
+            name = words.get(name_of(folder), name_of(folder))
             if places.setdefault(name, folder) != folder:
                 raise InputError(f'Two of the models are called {name}: give folders of different names.')
             found.setdefault(name, {})[run.seed] = run
@@ -68,6 +69,12 @@ def models(runs):
         if len(by_settings(group.values())) > 1:
             raise InputError(f'The runs in {places[name]} differ in more than their seed: they are not of one model.')
     return found
+
+
+def kind(name, found):
+    """Whether a model is the first one with other settings."""
+    first, run = (next(iter(runs.values())) for runs in (next(iter(found.values())), found[name]))
+    return 'variant' if run.settings['model'] == first.settings['model'] else 'other model'
 
 
 def testable(found):
@@ -99,7 +106,8 @@ def compared(found):
     results = {other: comparison(found[name], found[other], rng) for other in others}
     corrected = {kind: holm([getattr(result, kind) for _, _, result in results.values()])
                  for kind in ('p_bootstrap', 'p_wilcoxon')}
-    return [{f'{name} beside': other, 'shared seeds': shared, f'Recall@20 of {name}': first, 'of the other': second,
+    return [{f'{name} beside': other, 'kind': kind(other, found), 'shared seeds': shared,
+             f'Recall@20 of {name}': first, 'of the other': second,
              'difference': result.difference, 'low': result.low, 'high': result.high,
              'p bootstrap': result.p_bootstrap, 'p bootstrap (Holm)': corrected['p_bootstrap'][number],
              'p Wilcoxon': result.p_wilcoxon, 'p Wilcoxon (Holm)': corrected['p_wilcoxon'][number]}
@@ -107,10 +115,11 @@ def compared(found):
 
 
 def line_of(row):
-    """A comparison as the README has it."""
-    *names, low, high = list(row)[:7]
-    return {**{name: f'{row[name]:.4f}' if isinstance(row[name], float) else row[name] for name in names[:4]},
-            'difference (95 % interval)': f'{row["difference"]:+.4f} ({row[low]:+.4f} to {row[high]:+.4f})',
+    """A comparison as the pages have it."""
+    low, high = row['low'], row['high']
+    plain = [name for name in list(row) if not name.startswith('p ') and name not in ('difference', 'low', 'high')]
+    return {**{name: f'{row[name]:.4f}' if isinstance(row[name], float) else row[name] for name in plain},
+            'difference (95 % interval)': f'{row["difference"]:+.4f} ({low:+.4f} to {high:+.4f})',
             **{name: f'{value:.2g}' for name, value in row.items() if name.startswith('p ')}}
 
 
@@ -118,52 +127,76 @@ def gaps(found):
     """Best on test less selected on validation, for every model."""
     chosen = {name: [(run.test('test')['recall'], run.test('val')['recall']) for run in runs.values()]
               for name, runs in found.items()}
-    return [{'model': name, 'seeds': len(pairs), 'best on test Recall@20': spread(test for test, _ in pairs),
+    return [{'model': name, 'kind': kind(name, found), 'seeds': len(pairs),
+             'best on test Recall@20': spread(test for test, _ in pairs),
              'selected on validation Recall@20': spread(val for _, val in pairs),
              'gap': spread(test - val for test, val in pairs)} for name, pairs in chosen.items()]
 
 
 def draw(reference, comparisons, protocols, path):
-    heights = {row['model']: number for number, row in enumerate(protocols)}
-    size = 8.6, 0.28 * len(heights) + 1.4
-    figure, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=(2, 1))
-    left.axvline(0, color='black', lw=1)
-    for row in comparisons:
-        height, clear = heights[row[f'{reference} beside']], row['p bootstrap (Holm)'] < LEVEL
-        colour = BLUE if clear else GREY
-        left.plot([row['low'], row['high']], [height] * 2, color=colour)
-        left.plot(row['difference'], height, 'o', color=colour, mfc=colour if clear else 'white')
-    left.set(xlabel=f'test Recall@20 of {reference} less that of the other')
-    for row in protocols:
-        values = row['gap'].values
-        right.plot(values, [heights[row['model']]] * len(values), '|', color=VERMILION, ms=9)
-        right.plot(np.mean(values), heights[row['model']], 's', color=VERMILION)
-    right.set(xlabel='best on test less chosen on validation')
-    left.set_yticks(list(heights.values()), [f'{row["model"]} ({row["seeds"]})' for row in protocols])
-    left.invert_yaxis()
+    """Variants of the first model above; other models below, the nearest first: their differences are larger."""
+    compared = {row[f'{reference} beside']: row for row in comparisons}
+    parts = [[row for row in protocols if row['kind'] == 'variant'],
+             sorted((row for row in protocols if row['kind'] != 'variant'),
+                    key=lambda row: compared.get(row['model'], {'difference': 0})['difference'])]
+    parts = [part for part in parts if part]
+    size = 8.6, 0.25 * len(protocols) + 0.7 * len(parts) + 0.7
+    figure, panels = plt.subplots(len(parts), 2, figsize=size, squeeze=False, width_ratios=(2, 1),
+                                  height_ratios=[len(part) + 1 for part in parts])
+    for (left, right), part in zip(panels, parts, strict=True):
+        left.axvline(0, color='black', lw=1)
+        for height, row in enumerate(part):
+            if row['model'] in compared:
+                draw_difference(left, height, compared[row['model']])
+            values = row['gap'].values
+            right.plot(values, [height] * len(values), '|', color=VERMILION, ms=9)
+            right.plot(np.mean(values), height, 's', color=VERMILION)
+        left.set_yticks(range(len(part)), [f'{row["model"]} ({row["seeds"]})' for row in part])
+        right.set_yticks(range(len(part)), [])
+        for panel in (left, right):
+            panel.set_ylim(len(part) - 0.4, -0.6)
+        left.set_title(f'{reference} and its variants' if part[0]['kind'] == 'variant' else 'other models', loc='left')
+    panels[-1][0].set_xlabel(f'test Recall@20 of {reference} less that of the other')
+    panels[-1][1].set_xlabel('best on test less\nchosen on validation')
+    widest = max(max(row['gap'].values) for row in protocols)
+    for _, right in panels:
+        right.set_xlim(-0.08 * widest, 1.08 * widest or 1)
+        right.locator_params(axis='x', nbins=3)
     handles = [plt.Line2D([], [], marker='o', color=colour, mfc=fill, label=label) for colour, fill, label in
-               ((BLUE, BLUE, f'p < {LEVEL} after Holm (bootstrap), 95 % interval'), (GREY, 'white', 'not'))]
+               ((BLUE, BLUE, f'95 % interval, p < {LEVEL} after Holm (bootstrap)'), (GREY, 'white', f'p >= {LEVEL}'))]
     figure.legend(handles=handles, loc='upper center', ncol=2, frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / figure.get_size_inches()[1]))
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / size[1]))
     save(figure, path)
 
 
+def draw_difference(panel, height, row):
+    clear = row['p bootstrap (Holm)'] < LEVEL
+    colour = BLUE if clear else GREY
+    panel.plot([row['low'], row['high']], [height] * 2, color=colour)
+    panel.plot(row['difference'], height, 'o', color=colour, mfc=colour if clear else 'white')
+
+
 def default_runs(options, flags):
-    """The ablation's, and beside its folder those of cross-modal contrast for longer and the baselines' chosen ones."""
+    """(runs, words for the names of their folders): the ablation's, and beside its folder those of cross-modal contrast
+    for longer and the baselines' chosen ones."""
     declared = variants(flags)
     provide(jobs_of({name: f'{BASE} {EPOCHS} {own}' for name, (_, _, own) in declared.items()}, options, flags), NAME,
             options)
     beside = options.root.parent
-    return [run for folder in (*(options.root / name for name in declared), beside / 'cl0-d64',
-                               *sorted(beside.glob('baselines/*/chosen')))
+    baselines = sorted(beside.glob('baselines/*/chosen'))
+    runs = [run for folder in (*(options.root / name for name in declared), beside / LONGER, *baselines)
             for run in find_runs(folder.parent, folder.name)]
+    longest = max((run.n_epochs for run in runs if folder_of(run) == beside / LONGER), default=0)
+    return runs, {**{name: label for name, (_, label, _) in declared.items() if name != 'full'},
+                  LONGER: f'cross-modal contrast, {longest} epochs',
+                  **{folder.parent.name: model_name(folder.parent.name) for folder in baselines}}
 
 
 def main(argv=None):
     options, flags = read_command_line(command_line(NAME, __doc__, ABLATION, runs=True), argv)
-    runs = given_runs(options.runs) if options.runs else default_runs(options, flags)
+    runs, words = (given_runs(options.runs), {}) if options.runs else default_runs(options, flags)
     first = folder_of(runs[0]) if options.runs else options.root / 'full'
-    found = models(runs)
+    found = models(runs, words)
     tested = testable(found)
     if next(iter(tested), '') != name_of(first) or len(tested) < 2:
         raise none_there(NAME, f'{first}, or none to compare it with, that has its per_user.npz')

@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import shlex
 import warnings
 
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
+from saved_runs import save_run
 
 from Baselines import BASELINES
 from Benchmark import Plain
 from DataHandler import Dataset
+from Experiments import Jobs
+from Experiments.Tables import FIGURES, PAGES, ROOT
 from Main import main
 from Model import slot
 from Params import parse
@@ -47,6 +51,35 @@ def _warnings_are_errors():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         yield
+
+
+def committed():
+    """Content of everything that --publish alone may change, by path."""
+    pages = (*PAGES, *FIGURES.iterdir(), *(ROOT / 'results').glob('*/*.csv'))
+    return {path: path.read_bytes() for path in pages if path.is_file()}
+
+
+@pytest.fixture
+def to(tmp_path):
+    """A folder for pictures; afterwards what is committed must be as before."""
+    before = committed()
+    yield tmp_path / 'pictures'
+    assert committed() == before, '--publish alone renews what is committed'
+
+
+@pytest.fixture
+def made(monkeypatch, rng):
+    """The folders of runs that were made; instead of training, known figures are written."""
+    folders = []
+
+    def run_job(job, show):
+        folders.append(job.folder)
+        settings = parse(list(job.flags))
+        recall = rng.random()
+        save_run(job.folder, shlex.join(job.flags), settings.seed, [recall] * 4, ([0, 1], [recall] * 2), settings.data)
+
+    monkeypatch.setattr(Jobs, 'run_job', run_job)
+    return folders
 
 
 def random_matrix(rng, n_users, n_items, density=0.3):

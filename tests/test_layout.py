@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FLOORS = (('Utils',), ('DataHandler', 'Params'), ('Datasets', 'Model', 'Runs'),
+FLOORS = (('Utils',), ('Formats',), ('DataHandler', 'Params'), ('Datasets', 'Features', 'Model', 'Runs'),
           ('Baselines', 'Benchmark', 'Experiments'), ('Main',), ('figures', 'docs'))
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(path for room in FLOOR_OF for path in (ROOT / f'{room}.py', *(ROOT / room).rglob('*.py'))

@@ -93,10 +93,14 @@ def test_mistakes(data_dir, tmp_path, capsys):
     (data_dir / 'tiny' / 'users.csv').write_text('index,id\n0,a\n')
     fails('names 1 users', '--load', str(run), '--recommend', target)
     (data_dir / 'tiny' / 'users.csv').write_text('index,id\n' + ''.join(f'{n},user {n}\n' for n in range(60)))
-    fails('ids with spaces', '--load', str(run), '--recommend', str(tmp_path / 'best.trec'))
+    fails('other ids of users (users.csv)', '--load', str(run), '--recommend', target)
     fails('ids with spaces', *FLAGS, '--data_dir', str(data_dir), '--out', str(tmp_path / 'unmade'), '--recommend',
           str(tmp_path / 'best.trec'))
     assert not (tmp_path / 'unmade').exists(), 'said before training'
+    assert train(data_dir, run, '--overwrite') == 0
+    capsys.readouterr()
+    fails('ids with spaces', '--load', str(run), '--recommend', str(tmp_path / 'best.trec'))
+    fails('--topk 41 is more than the 40 items of tiny', '--load', str(run), '--recommend', target, '--topk', '41')
     (run / 'embeddings.npz').write_bytes(b'PK\x03\x04 damaged')
     fails('train again', '--load', str(run), '--recommend', target)
     (run / 'embeddings.npz').unlink()
