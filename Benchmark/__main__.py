@@ -2,7 +2,7 @@
 
     --quick         TikTok's shapes only, without whole training steps and epochs: under a minute
     --peers         other libraries instead, where they are installed: implicit (a sweep of iALS), RecBole (an epoch of
-                    LightGCN, full ranking), each beside ours, as peers.csv and peers.md
+                    LightGCN, full ranking), each beside ours, as peers.csv and a table
     --data_dir DIR  take TikTok's, Baby's and Sports' matrices from there; else random ones of the same size
     --to DIR        where the table and the picture go (default: results/figures/benchmark)
     --publish       renew figures/benchmark.csv and .png (with --peers peers.csv), and the table in docs/RESULTS.md
