@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from Baselines import MODELS
 from Experiments.SavedRuns import describe, read_json, read_run, settings_of, told
 from Experiments.Tables import ROOT
-from Params import parse
+from Runs.Recorded import read_line
 from Runs.Signals import raised_signals
 from Utils.Errors import InputError
 from Utils.TimeLogger import log
@@ -28,7 +29,7 @@ class Job:
 
     @property
     def settings(self):
-        return told(asdict(parse(list(self.flags))))
+        return told(asdict(read_line(list(self.flags), MODELS)[0]))
 
 
 def check_same(job):
@@ -37,12 +38,13 @@ def check_same(job):
     if not path.is_file():
         return
     wanted, found = job.settings, settings_of(read_json(path))
-    if wanted['modalities'] is None:  # all of the data set's
+    if wanted.get('modalities', ()) is None:  # all of the data set's
         found['modalities'] = read_json(path)['settings']['modalities']
     other = [f'--{name} {found.get(name)} in place of {value}' for name, value in wanted.items()
              if found.get(name) != value]
     if other:
-        raise InputError(f'{job.folder} holds a run with {", ".join(other)}: move it away, or choose another folder.')
+        raise InputError(f'{job.folder} holds a run with {", ".join(other)}: move it away, or choose another '
+                         'folder (--out of a sweep, --root of a figure).')
 
 
 def missing(jobs):

@@ -68,7 +68,7 @@ def provide(jobs, name, options):
         absent = [job for job in jobs if not (job.folder / 'result.json').is_file()]
         if absent:
             log(f'{len(absent)} of {len(jobs)} runs are not there (the first: {absent[0].folder}). '
-                f'{how_to(name)} makes them.')
+                f'{how_to(name)} makes them; --root says where else they are.')
 
 
 def how_to(name):
@@ -76,7 +76,8 @@ def how_to(name):
 
 
 def none_there(name, where):
-    return InputError(f'No finished run in {where}. {how_to(name)} makes those of this figure, in time.')
+    return InputError(f'No finished run in {where}. {how_to(name)} makes those of this figure, in time; --root '
+                      'says where else they are.')
 
 
 def write_tables(name, rows, options, markdown=None):
