@@ -3,9 +3,10 @@
     --quick         TikTok's shapes only, without whole training steps and epochs: under a minute
     --peers         other libraries instead, where they are installed: implicit (a sweep of iALS), RecBole (an epoch of
                     LightGCN, full ranking), each beside ours, as peers.csv and a table
+    --published     an epoch of each published command instead, ours alone, as published_cost.csv and a table
     --data_dir DIR  take TikTok's, Baby's and Sports' matrices from there; else random ones of the same size
     --to DIR        where the table and the picture go (default: results/figures/benchmark)
-    --publish       renew figures/benchmark.csv and .png (with --peers peers.csv), and the table in docs/RESULTS.md
+    --publish       renew figures/benchmark.csv and .png (or peers.csv, or published_cost.csv), and the pages' table
 
 Every form of every stage runs in a process of its own, forked before torch has done anything, so that its peak memory
 is its own. Both forms start from the same seed and their results are compared. Features are stand-ins: two modalities
@@ -28,7 +29,8 @@ import torch
 import torch._dynamo  # what the first optimiser imports: here once, and not in every process
 
 from Benchmark.Peers import WORK, peer_row
-from Benchmark.Stages import SHAPES, STAGES, Problem, epoch_counts, plain_needs, work
+from Benchmark.Stages import PUBLISHED, SHAPES, STAGES, Problem, epoch_counts, plain_needs, work
+from Experiments.Estimates import in_words
 from Experiments.Publish import add_place, settle_place
 from Experiments.Tables import PAGES, write_csv, write_markdown
 from Params import Parser, parse
@@ -222,11 +224,30 @@ def compare_with_peers(options):
     print(f'written: {options.to / "peers.csv"}')
 
 
+def cost_of_published(options):
+    """An epoch of each published command, composed of its stages, and the most memory that one of them takes."""
+    rates = in_process(machine_rates)
+    rows = []
+    for shape, method in PUBLISHED:
+        settings = parse(shape.flags.split())
+        stages = [run_stage(stage, shape, settings, options.data_dir, rates, patience=0)
+                  for stage in epoch_counts(shape, settings, method)]
+        epoch = epoch_row(stages, shape, settings, method)
+        rows.append({'data set': shape.name, 'd': settings.latdim, 'cl_method': method,
+                     'an epoch': in_words(epoch['ours_s']), '50 epochs': in_words(50 * epoch['ours_s']),
+                     'memory': f'{epoch["ours_mb"] / 1000:.1f} GB'})
+        print(' | '.join(map(str, rows[-1].values())), flush=True)
+    write_csv(options.to / 'published_cost.csv', rows)
+    write_markdown('published_cost', rows, options.to, PAGES if options.publish else ())
+    print(f'written: {options.to / "published_cost.csv"}')
+
+
 def command_line():
     parser = Parser(prog=f'python -m {NAME}', description=__doc__, allow_abbrev=False,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help="TikTok's shapes, no training steps and epochs")
     parser.add_argument('--peers', action='store_true', help='measure other libraries where they are installed')
+    parser.add_argument('--published', action='store_true', help='an epoch of each published command, ours alone')
     parser.add_argument('--data_dir', help='take the matrices from the data set folders below this one')
     parser.add_argument('--csv', help=argparse.SUPPRESS)
     add_place(parser, 'benchmark')
@@ -241,6 +262,9 @@ def main(argv=None):
     settle_place(parser, options, 'benchmark')
     if options.peers:
         compare_with_peers(options)
+        return
+    if options.published:
+        cost_of_published(options)
         return
     path, partial = options.to / 'benchmark.csv', options.to / 'benchmark.partial.csv'
     rates = in_process(machine_rates)

@@ -48,7 +48,9 @@ from Utils.TimeLogger import log
 NAME = 'performance'
 RESULTS = Path('results')
 GRIDS = FIGURES.parent / 'Baselines' / 'grids.json'
-MDMNS = {'tiktok/ablation/full': f'{BASE} {MULTI_LEVEL} --epoch 10',
+MDMNS = {'tiktok/mdmns/cl1-50': f'{BASE} {MULTI_LEVEL} --epoch 50',  # the published number of epochs
+         'tiktok/mdmns/cl0-50': f'{BASE} --cl_method 0 --epoch 50',
+         'tiktok/ablation/full': f'{BASE} {MULTI_LEVEL} --epoch 10',
          'tiktok/ablation/cross-modal': f'{BASE} --cl_method 0 --epoch 10',
          'tiktok/cl0-d64': f'{BASE} --cl_method 0 --epoch 30'}
 K = 20

@@ -4,7 +4,8 @@
                                             first is compared with the others
     --run --data_dir DIR [--seeds S ...]    make the ablation's runs that are missing
 
-Without --runs: results/tiktok/ablation/full beside its variants there and the baselines.
+Without --runs: results/tiktok/ablation/full beside its variants there and the baselines; and, as the table
+significance_models, MDMNS after the published number of epochs beside the baselines.
 
 Test Recall@20 of every user, at the epoch chosen on validation, averaged over the seeds that both models have: the mean
 difference with a confidence interval and a p-value by bootstrap over users, Wilcoxon's signed-rank test, and both p
@@ -41,6 +42,7 @@ from Utils.Errors import InputError
 
 NAME = 'significance'
 LONGER = 'cl0-d64'
+PUBLISHED_EPOCHS = Path('mdmns') / 'cl1-50'
 LEVEL = 0.05
 SEED = 421  # of the bootstrap
 
@@ -192,6 +194,16 @@ def default_runs(options, flags):
                   **{folder.parent.name: model_name(folder.parent.name) for folder in baselines}}
 
 
+def after_published_epochs(beside):
+    """The rows of MDMNS after the published number of epochs beside the baselines; beside: the data set's folder."""
+    baselines = sorted(beside.glob('baselines/*/chosen'))
+    runs = [run for folder in (beside / PUBLISHED_EPOCHS, *baselines) for run in find_runs(folder.parent, folder.name)]
+    words = {PUBLISHED_EPOCHS.name: 'MDMNS', **{folder.parent.name: model_name(folder.parent.name)
+                                                for folder in baselines}}
+    found = testable(models(runs, words))
+    return compared(found) if 'MDMNS' in found and len(found) > 1 else []
+
+
 def main(argv=None):
     options, flags = read_command_line(command_line(NAME, __doc__, ABLATION, runs=True), argv)
     runs, words = (given_runs(options.runs), {}) if options.runs else default_runs(options, flags)
@@ -203,6 +215,8 @@ def main(argv=None):
     comparisons, protocols = compared(tested), gaps(found)
     write_tables(NAME, comparisons, options, [line_of(row) for row in comparisons])
     write_tables('protocols', protocols, options)
+    if not options.runs and (rows := after_published_epochs(options.root.parent)):
+        write_tables('significance_models', rows, options, [line_of(row) for row in rows])
     draw(name_of(first), comparisons, protocols, options.to / f'{NAME}.png')
 
 

@@ -1,0 +1,47 @@
+"""What can be remade, by which command, and what it took: python figures/overview.py
+
+A row per table or picture: its command, the time of its saved runs (the sum of their seconds, one core each), and how
+many there are. Writes overview.csv and overview.md, the README's table.
+"""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from Experiments.Estimates import in_words
+from Experiments.SavedRuns import read_run
+from figures.runs import command_line, read_command_line, write_tables
+from Utils.Command import run_command
+
+NAME = 'overview'
+RESULTS = Path('results')
+# what one wants, its command, the folders of its runs below results/ (none: it makes do with those of others)
+TASKS = (
+    ('Table I: the data sets', 'figures/dataset.py --data_dir DIR', ()),
+    ('Table II: published results and ours', 'figures/performance.py',
+     ('*/baselines', 'tiktok/mdmns', 'tiktok/cl0-d64', 'tiktok/ablation/full', 'tiktok/ablation/cross-modal')),
+    ('Ablation study', 'figures/ablation.py', ('tiktok/ablation',)),
+    ('Hyper-parameter sensitivity', 'figures/sensitivity.py', ('tiktok/sensitivity',)),
+    ('Statistical significance', 'figures/significance.py', ()),
+    ('Cold start: groups of users and items', 'figures/groups.py --data_dir DIR', ()),
+    ('Training curves, the released program beside ours', 'figures/curves.py',
+     ('tiktok/cl0-d64', 'tiktok/ablation/full')),
+    ('What `--cl_sample` and `--precision` change', 'figures/approximations.py',
+     ('tiktok/cl1-d64', 'tiktok/cl1-d64-sample1024', 'tiktok/precision')))
+
+
+def row_of(want, command, folders):
+    paths = {path.parent for folder in folders for path in RESULTS.glob(f'{folder}/**/result.json')}
+    runs = [run for path in sorted(paths) if (run := read_run(path))]
+    sets = sorted({run.dataset for run in runs})
+    return {'what you want': want, 'command': f'`python {command}`',
+            'time of its runs': in_words(sum(run.result['seconds'] for run in runs)) if runs else 'none of its own',
+            'runs that are there': f'{len(runs)} ({", ".join(sets)})' if runs else ''}
+
+
+def main(argv=None):
+    options, _ = read_command_line(command_line(NAME, __doc__, data=False), argv)
+    write_tables(NAME, [row_of(*task) for task in TASKS], options)
+
+
+if __name__ == '__main__':
+    sys.exit(run_command(f'figures/{NAME}.py', main))
