@@ -15,23 +15,27 @@ The loop knows these things of a model (see MDMNS in Model.py), so that another 
 """
 import sys
 
+import torch
+
 from Baselines import MODELS
 from Baselines.popularity import popularity_scores
 from DataHandler import UserRows, load_dataset
 from Datasets.generate import ensure_generated
 from Features.Coherence import log_coherence
-from Params import parse
 from Runs.Checkpoint import ALL, PREVIOUS, remove_checkpoints, save_checkpoint
+from Runs.Contract import check_class, check_scores
 from Runs.Flags import flags_read
 from Runs.Recommend import check_target, ids_for, load_scores, recommend, recommend_from, require_as_many
+from Runs.Recorded import compare_with, read_line
 from Runs.Report import describe, log_header, log_protocols
 from Runs.Results import RunFolder, run_config
 from Runs.Resume import go_on_with, take_up
 from Runs.Signals import StopSignals
-from Runs.Training import Training, only_finite, out_of_patience
+from Runs.Training import STEPS, Training, only_finite, out_of_patience
 from Utils.Command import run_command
 from Utils.Device import choose_device, keep_freed_memory, set_precision
 from Utils.Errors import InputError, StoppedError, suggestion
+from Utils.Forecast import Forecast
 from Utils.Metrics import evaluate
 from Utils.TimeLogger import Stopwatch, log
 
@@ -42,6 +46,7 @@ def prepare(settings):
     if settings.model not in MODELS:
         raise InputError(f'--model {settings.model} is not known. {suggestion(settings.model, MODELS)}'
                          f'There are: {", ".join(MODELS)}.')
+    check_class(MODELS[settings.model])
     set_precision(settings.precision, device)
     ensure_generated(settings.data_dir, settings.data)
     dataset = load_dataset(settings.data_dir, settings.data, settings.modalities)
@@ -59,6 +64,8 @@ def run(settings, out, state=None):
     watch = Stopwatch()
     dataset, device = prepare(settings)
     config = run_config(settings, dataset, device)
+    if settings.like is not None:
+        compare_with(settings.like, settings, config)
     rows, seconds_before = [], 0
     if state:
         config, rows, seconds_before = go_on_with(state['config'], config), state['rows'], state['seconds']
@@ -93,6 +100,8 @@ def run(settings, out, state=None):
     def evaluated(epoch):
         """Metrics of every split, kept where they are the best so far, with the embeddings of the best epoch."""
         scores = training.model.scores()
+        if not out.rows:
+            check_scores(training.model, scores, torch.arange(dataset.n_users, device=device), dataset.n_items)
         metrics = evaluate(scores, train_rows, withheld, settings.topk, settings.tstBat)
         out.begin(config)
         if chooser in training.best.update(epoch, metrics) and scores.arrays():
@@ -122,36 +131,39 @@ def train(training, out, evaluated, save, boundary):
     evaluated: epoch -> split -> means of its metrics; save, boundary: as in `run`.
     """
     settings, every, watch = training.settings, training.checkpoint_every, Stopwatch()
-    while training.epoch < training.epochs and not out_of_patience(settings, training.best, out.rows):
-        epoch = training.epoch
-        figures = training.train_epoch(boundary)
-        last = training.epoch == training.epochs
-        means = evaluated(epoch) if epoch % settings.tstEpoch == 0 or last else {}
-        seconds = watch.lap()
-        if means:
-            row = {f'{split}_{name}': value for split, mean in means.items() for name, value in mean.items()}
-            out.add_metrics({'epoch': epoch, **figures, **row, 'seconds': round(seconds, 3)})
-            out.replace_earlier()
-        if every and (training.epoch % every == 0 or last):
-            save()  # before the log, whose reader may be gone
-        log(f'epoch {epoch}/{training.epochs - 1}  ' + ' '.join(f'{name} {x:.4g}' for name, x in figures.items())
-            + ''.join(f'  | {split} {describe(mean, settings.topk)}' for split, mean in means.items())
-            + f'  | {seconds:.1f} s')
-        if not last:
-            boundary()
+    with Forecast(training.epochs, STEPS, settings.patience is not None) as forecast:
+        while training.epoch < training.epochs and not out_of_patience(settings, training.best, out.rows):
+            epoch = training.epoch
+            forecast.begin_epoch(epoch)
+            figures = training.train_epoch(boundary)
+            last = training.epoch == training.epochs
+            means = evaluated(epoch) if epoch % settings.tstEpoch == 0 or last else {}
+            seconds = watch.lap()
+            if means:
+                row = {f'{split}_{name}': value for split, mean in means.items() for name, value in mean.items()}
+                out.add_metrics({'epoch': epoch, **figures, **row, 'seconds': round(seconds, 3)})
+                out.replace_earlier()
+            if every and (training.epoch % every == 0 or last):
+                save()  # before the log, whose reader may be gone
+            log(f'epoch {epoch}/{training.epochs - 1}  ' + ' '.join(f'{name} {x:.4g}' for name, x in figures.items())
+                + ''.join(f'  | {split} {describe(mean, settings.topk)}' for split, mean in means.items())
+                + f'  | {seconds:.1f} s')
+            forecast.end_epoch()
+            if not last:
+                boundary()
     if training.epoch < training.epochs:
         log(f'no better validation Recall in {settings.patience} evaluations: stopping early')
 
 
 def start(argv):
-    settings = parse(argv, combined=False)  # of a run that is resumed, what it has counts, too
+    settings, like = read_line(argv, MODELS, combined=False)  # of a run that is resumed, what it has counts, too
     if settings.recommend is not None:
         check_target(settings.recommend)
     if settings.load is not None:
         recommend_from(settings.load, argv)
         return
     with RunFolder(settings.out or f'results/{settings.data}/{settings.model}-seed{settings.seed}') as out:
-        work = take_up(out, argv)
+        work = take_up(out, argv, MODELS, like)
         if work is not None:
             run(work[0], out, work[1])
         elif settings.recommend is not None:

@@ -2,78 +2,21 @@
 
 Names and defaults are those of the released program (SPEC section 8), except `--data`, whose released
 default names a data set that does not exist. What `parse` returns is frozen and is passed on explicitly.
-"""
-import argparse
-import math
-from dataclasses import make_dataclass
 
+A model may have defaults of its own, in Baselines/defaults.json; MDMNS has none but these.
+"""
+import json
+import shlex
+import sys
+from dataclasses import make_dataclass
+from pathlib import Path
+
+from Utils.CommandLine import HelpFormatter, NumberList, Parser, boolean, number, or_none
 from Utils.Errors import InputError, suggestion
 
+OWN = Path(__file__).resolve().parent / 'Baselines' / 'defaults.json'  # the models' own defaults
 # What is read for a model with parameters that the training loop's Adam trains; for the `flags` of its class
 TRAINED = frozenset({'lr', 'batch'})
-
-
-def number(kind, low=None, high=None, above=None):
-    """A converter for argparse: `kind` (int or float) with low <= value <= high and above < value."""
-    name = {int: 'a whole number', float: 'a number'}[kind]
-    high = 2**31 - 1 if high is None and kind is int else high
-
-    def convert(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f'got {text!r}, expected {name}') from None
-        for fits, bound in ((kind is int or math.isfinite(value), 'that is finite'),
-                            (low is None or value >= low, f'of at least {low}'),
-                            (above is None or value > above, f'above {above}'),
-                            (high is None or value <= high, f'of at most {high}')):
-            if not fits:
-                raise argparse.ArgumentTypeError(f'got {text}, expected {name} {bound}')
-        return value
-
-    return convert
-
-
-def boolean(text):
-    """true/false, yes/no, on/off, 1/0 in any case."""
-    word = text.lower()
-    if word in ('true', 'yes', 'on', '1'):
-        return True
-    if word in ('false', 'no', 'off', '0'):
-        return False
-    raise argparse.ArgumentTypeError(f'got {text!r}, expected true or false (or the flag alone for true)')
-
-
-class NumberList(argparse.Action):
-    """Numbers in any of the forms `512 256`, `512,256`, `[512, 256]` and the published `'[1000]'`."""
-
-    def __init__(self, *args, kind, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.kind = kind
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        words = ' '.join(values).replace('[', ' ').replace(']', ' ').replace(',', ' ').split()
-        if not words and self.nargs == '+':
-            parser.error(f'argument {option_string}: got no number, expected one or more')
-        try:
-            numbers = tuple(self.kind(word) for word in words)
-        except argparse.ArgumentTypeError as error:
-            parser.error(f'argument {option_string}: {error}')
-        setattr(namespace, self.dest, numbers)
-
-
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows each flag's default, except where the help line itself says what happens without the flag."""
-
-    def _get_help_string(self, action):
-        return action.help if action.default is None else super()._get_help_string(action)
-
-
-class Parser(argparse.ArgumentParser):
-    """An argparse parser whose errors are one line each; argparse's own come after a page of usage."""
-
-    def error(self, message):
-        raise InputError(f'{message.strip()} (--help lists every flag)')
 
 
 def build_parser():
@@ -81,12 +24,14 @@ def build_parser():
                     description='Train and evaluate MDMNS on a data set folder; results go to a run folder.')
 
     run = parser.add_argument_group('run')
-    run.add_argument('--data', default='demo', help='data set: a folder below --data_dir (demo is generated)')
-    run.add_argument('--data_dir', default='Datasets', help='folder that holds the data set folders')
-    run.add_argument('--modalities', nargs='+', default=None, metavar='NAME',
-                     help='modalities to use, in this order; default: all the data set has; baselines without features '
-                          'use none')
-    run.add_argument('--model', default='mdmns', help='mdmns, or a baseline that README lists')
+    run.add_argument('--data', type=str, default='demo', help='data set: a folder below --data_dir (demo is generated)')
+    run.add_argument('--data_dir', type=str, default='Datasets', help='folder that holds the data set folders')
+    run.add_argument('--modalities', nargs='*', default=None, metavar='NAME',
+                     help='modalities to use, in this order, or the flag alone for none; baselines without features '
+                          'use none; default: all the data set has')
+    run.add_argument('--model', type=str, default='mdmns', help='mdmns, or one that docs/USAGE.md lists')
+    run.add_argument('--like', default=None, metavar='RUN',
+                     help='take the settings of this run folder; flags that are given come before them')
     run.add_argument('--out', default=None, help="the run's folder; default: results/<data>/<model>-seed<seed>")
     run.add_argument('--resume', action='store_true', help='go on with the run in --out where its checkpoint stands')
     run.add_argument('--overwrite', action='store_true', help='replace a run that --out holds')
@@ -98,8 +43,9 @@ def build_parser():
     run.add_argument('--load', default=None, metavar='RUN',
                      help='with --recommend: take the embeddings of this run folder, train nothing')
     run.add_argument('--seed', type=number(int, 0, 2**63 - 1), default=421, help='seed of everything random')
-    run.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N; auto takes CUDA where there is one')
-    run.add_argument('--gpu', default='0', help='which CUDA device --device auto takes')
+    run.add_argument('--device', type=str, default='auto',
+                     help='auto, cpu, cuda or cuda:N; auto takes CUDA where there is one')
+    run.add_argument('--gpu', type=str, default='0', help='which CUDA device --device auto takes')
 
     train = parser.add_argument_group('training and evaluation')
     train.add_argument('--lr', type=number(float, above=0), default=1e-3, help='learning rate of every Adam')
@@ -109,9 +55,9 @@ def build_parser():
                        help='weight decay of the id embeddings; what it weighs in a baseline says its file')
     train.add_argument('--epoch', type=number(int, 1), default=50,
                        help='number of epochs; pop, itemknn and ease have one')
-    train.add_argument('--patience', type=number(int, 1), default=None, metavar='N',
-                       help='stop after this many evaluations in a row without a better validation Recall; default: '
-                            'never')
+    train.add_argument('--patience', type=or_none(number(int, 1)), default=None, metavar='N',
+                       help='stop after this many evaluations in a row without a better validation Recall, or none; '
+                            'default: never')
     train.add_argument('--tstEpoch', type=number(int, 1), default=1, help='evaluate every this many epochs')
     train.add_argument('--topk', type=number(int, 1), default=20, help='length of the ranked lists')
 
@@ -129,8 +75,8 @@ def build_parser():
                          help='weight of the contrastive loss; bm3: of its losses of features')
     network.add_argument('--temp', type=number(float, above=0), default=0.5, help='temperature of the contrast')
     network.add_argument('--noise_levels', nargs='*', action=NumberList, kind=number(float, 0), default=None,
-                         metavar='LEVEL', help='noise of the multi-level negatives; default: floor of --steps '
-                                               '/10, /8, /4, /2; the flag alone for none')
+                         metavar='LEVEL', help='noise of the multi-level negatives, the flag alone for none; '
+                                               'default: floor of --steps /10, /8, /4, /2')
 
     diffusion = parser.add_argument_group('diffusion (SPEC section 3)')
     diffusion.add_argument('--guidance', choices=('released', 'none'), default='released',
@@ -182,13 +128,14 @@ def build_parser():
                           help='lattice: share of the graphs of raw features; the rest is of learned ones')
 
     speed = parser.add_argument_group('speed and memory')
-    speed.add_argument('--precision', choices=('highest', 'high', 'bf16'), default=None,
+    speed.add_argument('--precision', type=or_none(str), choices=('highest', 'high', 'bf16', None), default=None,
+                       metavar='highest|high|bf16',
                        help='matrix products: highest float32, high TF32 on CUDA, bf16 besides bfloat16 while the '
                             'denoisers train; default: highest on a CPU, high on CUDA')
-    speed.add_argument('--cl_sample', type=number(int, 1), default=None, metavar='N',
+    speed.add_argument('--cl_sample', type=or_none(number(int, 1)), default=None, metavar='N',
                        help='contrast over this many rows drawn anew each step (mdmns: the multi-level one, of all '
-                            "rows; sgl, ncl, hccf: of the batch's); default: over all of them")
-    speed.add_argument('--nce_chunk', type=number(int, 1), default=None, metavar='ROWS',
+                            "rows; sgl, ncl, hccf: of the batch's), or none; default: over all of them")
+    speed.add_argument('--nce_chunk', type=or_none(number(int, 1)), default=None, metavar='ROWS',
                        help='rows of similarities held at a time; default: what suits the device')
     return parser
 
@@ -208,34 +155,83 @@ def check_combinations(settings):
 def check_call(settings):
     """The rules for the flags that say what a command is to do."""
     for flag, expected in (('out', 'the folder for the results of the run'), ('recommend', 'a file'),
-                           ('load', 'the folder of a run')):
+                           ('load', 'the folder of a run'), ('like', 'the folder of a run')):
         if getattr(settings, flag) is not None and not getattr(settings, flag).strip():
             raise InputError(f'argument --{flag}: got a blank, expected {expected}')
     if settings.resume and settings.overwrite:
         raise InputError('--resume goes on with the run in --out and --overwrite replaces it: give one of them')
     if settings.load is not None and settings.recommend is None:
         raise InputError('--load only serves to write recommendations: give their file with --recommend')
+    if settings.load is not None and settings.like is not None:
+        raise InputError('--like trains as another run did and --load trains nothing: give one of them')
     if not settings.gpu.isdecimal():
         raise InputError(f'argument --gpu: got {settings.gpu!r}, expected the number of one CUDA device, such as 0')
 
 
-def parse(argv=None, defaults=None, combined=True):
+def own_defaults(model, data):
+    """The values by name that the file OWN has for a model, on a data set of that name where it has others for that."""
+    try:
+        content = json.loads(OWN.read_text())
+        models, on_data = content['models'], content.get('data', {}).get(data, {})
+        return {**models.get(model, {}), **on_data.get(model, {})}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f'{OWN} is not a file of defaults ({type(error).__name__}): expected {{"models": {{MODEL: {{'
+                         'FLAG: VALUE}}, "data": {DATA: {MODEL: {FLAG: VALUE}}}}.') from error
+
+
+def parse(argv=None, recorded=None, combined=True):
     """Command line -> frozen settings; InputError if a flag is unknown or out of range.
 
-    defaults: values by name that stand in for those declared above where the command line says nothing. combined:
-    whether the settings must also fit each other; not where those of a run are still to stand in.
+    What the line does not say is taken from `recorded` (values by name, of a saved run), else from the model's own
+    defaults, else from those declared above. combined: whether the settings must also fit each other; not where those
+    of a run are still to stand in.
+
+    Beside the settings: `given`, the names of those that the line says; `own`, of those that are the model's own
+    defaults; `line`, the command line itself.
     """
+    argv = sys.argv[1:] if argv is None else list(argv)
     parser = build_parser()
-    parser.set_defaults(**defaults or {})
-    known, unknown = parser.parse_known_args(argv)
+    declared = parser.checked({name: action.default for name, action in parser.flags().items()}, 'Params.py')
+    if {'-h', '--help'} & set(argv):
+        show_help(parser, argv, declared)
+    given, unknown = parser.read(argv)
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings]
         parser.error(f'unrecognized arguments: {" ".join(unknown)}. {suggestion(unknown[0].split("=")[0], flags)}')
-    values = vars(known)
+    recorded = parser.checked(recorded or {}, 'The settings of the saved run cannot be')
+    chosen = {**declared, **recorded, **given}
+    own = own_values(parser, chosen['model'], chosen['data'])
+    values = {**declared, **own, **recorded, **given}
     if values['modalities'] is not None:
         values['modalities'] = tuple(values['modalities'])
-    settings = make_dataclass('Settings', values, frozen=True)(**values)
+    settings = make_dataclass('Settings', values, frozen=True, namespace={
+        'given': frozenset(given), 'own': frozenset(own) - {*recorded, *given}, 'line': shlex.join(argv)})(**values)
     check_call(settings)
     if combined:
         check_combinations(settings)
     return settings
+
+
+def own_values(parser, model, data):
+    """`own_defaults`, each through the converter of its flag; InputError for one that is not the model's to choose."""
+    own = own_defaults(model, data)
+    if strange := sorted({action.dest for action in parser.group('run')} & own.keys()):
+        raise InputError(f'{OWN}, {model}: --{strange[0]} says which run it is or where, and is no default of a model: '
+                         'take it out.')
+    return parser.checked(own, f'{OWN}, {model}')
+
+
+def show_help(parser, argv, declared):
+    """Print the help and end the program. Defaults are those of the model and data set that the line names."""
+    names = Parser(add_help=False, allow_abbrev=False)
+    for name in ('model', 'data'):
+        names.add_argument(f'--{name}', default=declared[name])
+    named = names.parse_known_args(argv)[0]
+    own = own_values(parser, named.model, named.data)
+    parser.set_defaults(**declared | own)
+    for name, action in parser.flags().items():
+        action.whose = f' of {named.model}' if name in own else ''
+    if own:
+        parser.description += f' Defaults of {named.model} are its own, from {OWN.parent.name}/{OWN.name}.'
+    parser.print_help()
+    parser.exit()

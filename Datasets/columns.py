@@ -58,6 +58,17 @@ def refuse_header(table, positions):
                          'that pandas writes for columns without names: say --header no or --header yes.')
 
 
+def refuse_second_header(table):
+    """InputError where the row below the header has words in every column that has numbers in the rows after it, as
+    tables with a line of units or of types have."""
+    if not table.header or len(table.head) < 4:
+        return
+    first, rows = table.head[0], table.head[1:]
+    numeric = [place for place in range(table.width) if all(NUMBER.fullmatch(row[place]) for row in rows)]
+    if numeric and all(first[place] and not DIGIT.search(first[place]) for place in numeric):
+        raise InputError(f'{table.path}: the row below the header seems to be one more ({listed(first)}): take it out.')
+
+
 def choose(table, named, wanted):
     """Part -> position of its column, for the wanted parts that there are; part -> what is to be said of the choice.
 

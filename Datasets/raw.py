@@ -5,11 +5,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from Datasets.columns import SPLIT_COLUMNS, bare, by_number, choose, refuse_header
+from Datasets.columns import KNOWN_COLUMNS, SPLIT_COLUMNS, bare, by_number, choose, refuse_header, refuse_second_header
 from Datasets.interactions import TEST, TRAIN, VAL, Interactions
+from Datasets.oddities import check_ids
 from Formats.Tables import open_table
 from Formats.Times import Times
-from Formats.Values import EMPTY, NUMBER, BadValueError, Ids, distinct, finite_numbers, one_array
+from Formats.Values import EMPTY, NUMBER, BadValueError, Ids, distinct, finite_numbers
 from Formats.Words import shown
 from Utils.Errors import InputError
 from Utils.TimeLogger import log
@@ -100,6 +101,7 @@ def read_interactions(source, reading=None):
     for table, (positions, _) in zip(tables, chosen, strict=True):
         if table.names is None and reading.header is None:
             refuse_header(table, positions)
+        refuse_second_header(table)
     _check_same_columns(tables, chosen)
     parts = _parts_of_all(tables, chosen, reading)
     columns = {part: _READERS[part](reading) for part in parts}
@@ -112,6 +114,9 @@ def read_interactions(source, reading=None):
         log(_line(table, told, columns, left_out))
     users, user_ids = columns.pop('user').result()
     items, item_ids = columns.pop('item').result()
+    for side, ids, numbers in (('user', user_ids, users), ('item', item_ids, items)):
+        for sentence in check_ids(ids, numbers, side, lambda row: _where(tables, row)):
+            log(f'WARNING: {sentence}')
     found = {part: column.result() for part, column in columns.items()}
     pa.default_memory_pool().release_unused()
     return Interactions(users, items, found.get('rating'), found.get('time'),
@@ -178,7 +183,7 @@ def _read(table, positions, columns, reading):
     left_out, row = [], 0
     encoded = [place for part, place in positions.items() if part in ENCODED]
     for arrays in table.blocks(list(positions.values()), encoded):
-        _refuse_second_header(table, positions, arrays, row)
+        _refuse_header_among_rows(table, positions, arrays, row)
         for part, array in zip(positions, arrays, strict=True):
             if part not in columns:
                 continue
@@ -195,21 +200,31 @@ def _read(table, positions, columns, reading):
     return left_out
 
 
-def _refuse_second_header(table, positions, arrays, row):
-    """InputError where the header comes again among the rows, as in files that were put one after another."""
-    if not table.header:
+def _where(tables, row):
+    """The file and line of a row of all tables together."""
+    for table in tables[:-1]:
+        if row < len(table):
+            return table.where(row)
+        row -= len(table)
+    return tables[-1].where(row)
+
+
+def _refuse_header_among_rows(table, positions, arrays, row):
+    """InputError where a header comes among the rows, as in files that were put one after another."""
+    if table.unit != 'line' or table.form in ('json', 'lists'):
         return
     again = None
     for part, array in zip(positions, arrays, strict=True):
         if part in ('user', 'item'):
-            array = one_array(array)
-            name = array.dictionary.index(table.header[positions[part]]).as_py()
-            if name < 0:
+            places, words = distinct(array)
+            names = {*KNOWN_COLUMNS[part], bare(table.names[positions[part]] if table.names else '')} - {''}
+            among = pc.is_in(pc.utf8_lower(words), pa.array(sorted(names)))
+            if not pc.any(among).as_py():
                 return
-            here = pc.equal(array.indices, name)
+            here = pc.take(among, places)
             again = here if again is None else pc.and_(again, here)
     if pc.any(again).as_py():
-        raise InputError(f'{table.where(row + again.index(True).as_py())} is the header again: take it out.')
+        raise InputError(f'{table.where(row + again.index(True).as_py())} is a header among the rows: take it out.')
 
 
 def _line(table, told, columns, left_out):

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 
 from Utils.Errors import InputError
-from Utils.TimeLogger import progress
+from Utils.TimeLogger import progress_of_bytes
 
 ATTEMPTS = 5  # that may be cut off, as long as each of them brings something
 PAUSE = 1  # seconds between them
@@ -52,7 +52,7 @@ def request(address, partial, timeout):
     there = partial.stat().st_size if partial.is_file() else 0
     headers = {'Accept-Encoding': 'identity', **({'Range': f'bytes={there}-'} if there else {})}
     with ExitStack() as stack:
-        bar = stack.enter_context(progress(None, partial.name, unit='B', unit_scale=True))
+        bar = stack.enter_context(progress_of_bytes(partial.name))
         file = stack.enter_context(open(partial, 'ab'))
 
         def answered(response, **_):
@@ -77,7 +77,7 @@ def from_drive(address, target, timeout):
     gdown = libraries()[1]
 
     def download():
-        with progress(None, target.name, unit='B', unit_scale=True) as bar:
+        with progress_of_bytes(target.name) as bar:
             def grown(size, total):
                 bar.total = total
                 bar.update(size - bar.n)

@@ -3,10 +3,16 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
+from Baselines import MODELS
 from Experiments.SavedRuns import read_json, settings_of, told
 from Experiments.Tables import ROOT
-from Params import parse
+from Runs.Recorded import read_line
 from Utils.Errors import InputError
+
+
+def settings_by(flags, combined=True):
+    """The settings of a command line, those of its --like among them; InputError where Main.py would not take it."""
+    return read_line(list(flags), MODELS, combined)[0]
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Job:
 
     @cached_property
     def settings(self):
-        return told(asdict(parse(list(self.flags))))
+        return told(asdict(settings_by(self.flags)))
 
     @property
     def name(self):
@@ -41,12 +47,13 @@ def check_same(job):
     if not path.is_file():
         return
     wanted, found = job.settings, settings_of(read_json(path))
-    if wanted['modalities'] is None:  # all of the data set's
+    if wanted.get('modalities', ()) is None:  # all of the data set's
         found['modalities'] = read_json(path)['settings']['modalities']
     other = [f'--{name} {found.get(name)} in place of {value}' for name, value in wanted.items()
              if found.get(name) != value]
     if other:
-        raise InputError(f'{job.folder} holds a run with {", ".join(other)}: move it away, or choose another folder.')
+        raise InputError(f'{job.folder} holds a run with {", ".join(other)}: move it away, or choose another '
+                         'folder (--out of a sweep, --root of a figure).')
 
 
 def missing(jobs):

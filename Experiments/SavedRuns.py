@@ -2,12 +2,12 @@
 result.json is there."""
 import csv
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from Params import parse
-from Runs.Flags import PLACE
+from Baselines import MODELS
+from Runs.Recorded import recorded_settings, settings_that_count
 from Utils.Errors import InputError
 
 RESULT = ('dataset', 'config', 'best_test', 'best_val', 'seconds')  # what is read of a result.json
@@ -48,16 +48,17 @@ class Run:
 
 
 def told(settings):
-    """The settings that say what is computed, as JSON has them."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()
-            if name not in PLACE}
+    """Of settings by name those that say what is computed by their model, as JSON has them."""
+    return {name: list(value) if isinstance(value, tuple) else value
+            for name, value in settings_that_count(settings, MODELS).items()}
 
 
 def settings_of(config):
-    """What a saved run computed; modalities that were not named are those of its data set. A flag that is younger than
-    the run has its default."""
-    settings = told({**asdict(parse([])), **config['settings']})
-    return settings | {'modalities': settings['modalities'] or list(config['dataset']['modalities'])}
+    """What a saved run computed; modalities that were not named are those of its data set."""
+    settings = told(recorded_settings(config))
+    if settings.get('modalities', ()) is None:
+        settings['modalities'] = list(config['dataset']['modalities'])
+    return settings
 
 
 def read_json(path, names=()):

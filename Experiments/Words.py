@@ -6,8 +6,9 @@ from Experiments.Jobs import Job
 
 
 def what_was_run(run, always=('latdim',)):
-    """The settings that are not Main.py's defaults, and those to be told always, as `name value, ...`."""
-    defaults = Job(Path(), ()).settings
+    """The settings that are not Main.py's defaults for the run's model and data set, and those to be told always, as
+    `name value, ...`."""
+    defaults = Job(Path(), ('--model', run.settings['model'], '--data', run.settings['data'])).settings
     elsewhere = ('seed', 'data', 'model', 'modalities', 'epoch', 'tstEpoch', *always)
     names = [*always, *(name for name, value in run.settings.items()
                         if name not in elsewhere and value != defaults.get(name))]
@@ -25,8 +26,8 @@ def labels(groups, longest=None):
     """What tells groups of runs apart: the settings that not all of them share, the number of epochs only where it is
     needed; no more of them than are needed where a label would have more letters than the longest."""
     settings = [group[0].settings for group in groups]
-    telling = [name for name in settings[0] if name != 'seed'
-               and any(other.get(name) != settings[0][name] for other in settings)]
+    telling = [name for name in dict.fromkeys(name for values in settings for name in values) if name != 'seed'
+               and any(other.get(name) != settings[0].get(name) for other in settings)]
 
     def named(names):
         return [', '.join(f'{name} {text_of(values[name])}' for name in names if values.get(name) is not None)

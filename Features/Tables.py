@@ -19,6 +19,7 @@ from Utils.Errors import InputError
 
 ITEM_NAMES = {*KNOWN_COLUMNS['item'], *MORE_COLUMNS['item'], 'id', 'ids'}
 UNNAMED = re.compile(r'(unnamed: \d+|__index_level_\d+__|index|)')  # what pandas calls a column that counts the rows
+DECIMAL_COMMA = re.compile(r'[+-]?[0-9]*,[0-9]+')  # or two whole numbers with a comma between them
 BETWEEN = re.compile(r'[\s,;|]+')
 
 
@@ -74,12 +75,17 @@ def _is_item_name(table, place):
     return bool(table.names) and bare(table.names[place]).replace('-', '_') in ITEM_NAMES
 
 
+def _is_user_name(table, place):
+    return bool(table.names) and bare(table.names[place]) in KNOWN_COLUMNS['user']
+
+
 def _ids_column(table, known):
     """(the column of the ids, or None; the columns that are no features; what is to be said)."""
     numeric = {place for place in range(table.width) if NUMBER.fullmatch(_first_cell(table, place) or '0')}
     looked_at = [place for place in range(table.width) if _first_cell(table, place)[:1] != '{'
                  and not _is_vector(_first_cell(table, place)) and (
-                     place == 0 or place not in numeric or _is_item_name(table, place) or _is_unnamed(table, place)
+                     place == 0 or place not in numeric or _is_item_name(table, place) or _is_user_name(table, place)
+                     or _is_unnamed(table, place)
                      or any(row[place] in known for row in table.head))]
     columns = dict(zip(looked_at, map(np.ndarray.tolist, table.read(looked_at)), strict=True))
     counts_rows = {place for place in columns if _is_unnamed(table, place) and _counts(columns[place])}
@@ -97,9 +103,10 @@ def _ids_column(table, known):
                          'call the right one item_id, or take the others away.')
     ids = likely[0] if len(likely) == 1 else named[0]
     names = [place for place in columns if place != ids and place not in counts_rows and (
-        _is_item_name(table, place) or (_is_unnamed(table, place) and all(map(str.isdecimal, columns[place]))))]
+        _is_item_name(table, place) or _is_user_name(table, place)
+        or (_is_unnamed(table, place) and all(map(str.isdecimal, columns[place]))))]
     return ids, {*counts_rows, *names}, [*_told(table, counts_rows), *(
-        f'{table.column(place)} seems to name items or rows and is left out' for place in names)]
+        f'{table.column(place)} seems to name items, users or rows and is left out' for place in names)]
 
 
 def _told(table, counts_rows):
@@ -131,6 +138,10 @@ def _without_ids(table, known, numeric, counts_rows):
 
 def _values(table, places):
     vectors = [place for place in places if _is_vector(_first_cell(table, place))]
+    for place in vectors:
+        if DECIMAL_COMMA.fullmatch(cell := _first_cell(table, place)):
+            raise InputError(f'{table.path}: {table.column(place)} holds {shown(cell)}, which may be one number with a '
+                             'decimal comma or two numbers: write numbers with a point, or lists in brackets.')
     if vectors and len(places) > 1:
         raise InputError(f'{table.path}: {table.column(vectors[0])} holds several numbers in a cell, and there '
                          f'{"is" if len(places) == 2 else "are"} also '

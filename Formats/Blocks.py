@@ -26,10 +26,10 @@ INNER = b'\x02'  # what pyarrow is given as separator where the file's own is no
 pa.set_memory_pool(pa.system_memory_pool())  # large blocks come and go; this one gives their memory back at once
 
 
-def read_blocks(path, stream, dialect, width, positions, encoded, start, first_line, names=None):
+def read_blocks(path, stream, dialect, width, positions, encoded, start, first_line, names=None, length=0):
     """Blocks of the columns at `positions`, those in `encoded` as dictionaries. start: offset of the first row, which
-    is on line `first_line`."""
-    reader = _Reader(path, dialect, width, positions, encoded, names)
+    is on line `first_line`; length: of every row's last cell, where they are alike."""
+    reader = _Reader(path, dialect, width, positions, encoded, names, length)
     yield from piece_by_piece(stream, start, first_line, reader.read)
 
 
@@ -67,8 +67,8 @@ def _pieces(stream, start, line):
 class _Reader:
     """Reads one piece of a file at a time."""
 
-    def __init__(self, path, dialect, width, positions, encoded, names):
-        self.path, self.dialect, self.width, self.names = path, dialect, width, names
+    def __init__(self, path, dialect, width, positions, encoded, names, length):
+        self.path, self.dialect, self.width, self.names, self.length = path, dialect, width, names, length
         self.positions = positions
         self.types = {f'f{position}': ENCODED if position in encoded else pa.string() for position in positions}
 
@@ -78,12 +78,24 @@ class _Reader:
             line = first_line + _line_ends(piece[:piece.index(INNER)])
             raise InputError(f'{self.path}: line {line:,} holds the control character 2, which text does not have.')
         rows, lines = content_lines(piece, first_line)
+        if self.length and not piece.endswith((b'\n', b'\r')):
+            self._check_end(piece, first_line)
         quotes = self.dialect.quotes and b'"' in piece
         text = self._plain(piece, quotes) if rows else None
         table = None if text is None else self._parse(text, self.dialect.separator.encode(), quotes)
         if table is None or table.num_rows != rows:
             return self._line_by_line(piece, first_line)
         return Block([table.column(f'f{position}') for position in self.positions], rows, first_line, lines)
+
+    def _check_end(self, piece, first_line):
+        """InputError where a file's last line seems to be cut off in its last cell."""
+        line = lines_of(piece.decode())[-1]
+        number = first_line + _line_ends(piece)
+        cells = cells_of(self.path, line, number, self.dialect, self.names)
+        if len(cells) == self.width and len(cells[-1]) < self.length:
+            raise InputError(f'{self.path}: line {number:,}, the last, has no line end, and its last cell '
+                             f'({shown(cells[-1])}) is shorter than those above: the file seems to be cut short. If '
+                             'it is whole, end its last line.')
 
     def _plain(self, piece, quotes):
         """The piece as pyarrow can read it rightly; None where it has to be gone through line by line."""

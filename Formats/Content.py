@@ -15,14 +15,15 @@ SIGNS = (  # the first bytes, and what is said of a file that begins with them
     (b'ARROW1', 'an Arrow or Feather file: write the table as Parquet or CSV'),
     (b'ORC', 'an ORC file: write the table as Parquet or CSV'),
     (b'Obj\x01', 'an Avro file: write the table as Parquet or CSV'),
-    (b'RDX', 'an R data file: write the table as CSV with row.names = FALSE'),
+    *((sign, 'an R data file: write the table as CSV with row.names = FALSE') for sign in (b'RDX', b'X\n\0\0')),
     (b'%PDF', 'a PDF document'),
     (b'\x89PNG', 'a picture (PNG)'), (b'\xff\xd8\xff', 'a picture (JPEG)'), (b'GIF8', 'a picture (GIF)'),
     (b'7z\xbc\xaf', 'a 7-Zip archive: unpack it'), (b'Rar!', 'a RAR archive: unpack it'),
     (b'\x04\x22\x4d\x18', 'an lz4 archive: unpack it'), (b'\x1f\x9d', 'a compress (.Z) archive: unpack it'),
+    (b'\xff\xfe\0\0', 'text in UTF-32: save it as UTF-8'),
     (b'\xff\xfe', 'text in UTF-16: save it as UTF-8'), (b'\xfe\xff', 'text in UTF-16: save it as UTF-8'))
 EARLY_PICKLE = re.compile(rb'(c[A-Za-z_][\w.]*\r?\n\w+\r?\n|\(?[ld]p\d+\r?\n|\([lid]\.)')  # protocols 0 and 1, as text
-PAGE = re.compile(rb'(<!doctype\s+html|<(html|head|body|meta|script|title)\b)', re.IGNORECASE)
+PAGE = re.compile(rb'(<!doctype\s+html|<!--|<(html|head|body|meta|script|title|div|table|pre)\b)', re.IGNORECASE)
 
 
 def name_of(head):

@@ -4,7 +4,7 @@ import re
 import pyarrow.compute as pc
 
 from Formats.Blocks import cells_of, checked_cells, read_blocks
-from Formats.Cells import Dialect
+from Formats.Cells import NONE, Dialect
 from Formats.Opening import unpacked
 from Formats.Sample import find_dialect
 from Formats.Table import HEAD_ROWS, Table
@@ -13,6 +13,8 @@ from Formats.Words import shown
 from Utils.Errors import InputError
 
 EXCEL = re.compile('"?sep=(.)"?', re.IGNORECASE)  # the line that tells Excel the separator
+LIKE = 10  # rows whose last cells are equally long, from which on it is said that those of all should be
+COMMENT = re.compile('[#%]|//')
 RULER = re.compile(r'[-=+:|,;\t ]*[-=]{2}[-=+:|,;\t ]*')
 TYPED = re.compile(r'[^:]+:(token|float)(_seq)?')  # a cell of RecBole's headers
 
@@ -25,24 +27,27 @@ def delimited_table(path, lines, separator=None, header=True, form='csv'):
         separator, told, start, number = excel[1], ' (as its first line says)', lines[0].end, lines[0].number + 1
         lines = lines[1:] or [lines[0]]
     quotes = form == 'csv' and '.inter' not in path.suffixes
-    dialect = (find_dialect(lines[0].text, quotes) if separator is None else
-               Dialect(separator, quotes and separator != '\t'))
+    dialect = (find_dialect(lines[0].text, quotes, [line.text for line in lines[1:HEAD_ROWS]]) if separator is None else
+               Dialect(separator, quotes and separator not in ('\t', NONE)))
     first = cells_of(path, lines[0].text, lines[0].number, dialect)
     names, rows = None, lines
     if header:
         names, rows, start, number = first, lines[1:], lines[0].end, lines[0].number + 1
         if form == 'atomic':
             names = [name.partition(':')[0] for name in names]
+    _refuse_comment(path, lines, len(first), quotes)
     names, width, spare = _shape(path, names, first, rows[:HEAD_ROWS], dialect)
     _refuse_ruler(path, rows[:1], dialect)
     head = [checked_cells(path, line.text, line.number, dialect, width, names) for line in rows[:HEAD_ROWS]]
     if names and spare:
         names = names[:-1]
+    ends = {len(row[-1]) for row in head[:-1]}
+    length = ends.pop() if len(ends) == 1 and len(head) > LIKE else 0
 
     def opener(positions, encoded):
         asked = [*positions, width - 1] if spare else list(positions)
         with unpacked(path) as stream:
-            for block in read_blocks(path, stream, dialect, width, asked, encoded, start, number, names):
+            for block in read_blocks(path, stream, dialect, width, asked, encoded, start, number, names, length):
                 if spare and block.rows:
                     _check_spare(path, block, width)
                 yield block
@@ -63,12 +68,21 @@ def _shape(path, names, first, rows, dialect):
         return [*names, ''], len(names) + 1, True
     if widths == {len(names) - 1} and not names[-1]:
         return names[:-1], len(names) - 1, False
-    if widths == {len(names) + 1} and dialect.separator:
+    if widths == {len(names) + 1} and len({row[0] for row in cells}) == len(cells) > 1:
         raise InputError(
             f'{path}: line {rows[0].number:,} has {len(cells[0])} cells and the header {len(names)}, so have the lines '
             f'after it: if {shown(cells[0][0])} is the name of a row, as R writes them, write the table with '
             f'row.names = FALSE; else {shown(cells[0][-1])} comes after the last column, {shown(names[-1])}.')
     return names, len(names), False
+
+
+def _refuse_comment(path, lines, width, quotes):
+    """InputError where the first line is a comment: the next one, taken apart by itself, has more or fewer cells."""
+    if len(lines) > 1 and COMMENT.match(lines[0].text):
+        line = lines[1]
+        if len(cells_of(path, line.text, line.number, find_dialect(line.text, quotes))) != width:
+            raise InputError(f'{path}: line {lines[0].number:,} seems to be a comment ({shown(lines[0].text)}): take '
+                             'it out.')
 
 
 def _refuse_ruler(path, rows, dialect):

@@ -51,6 +51,10 @@ def json_table(path, lines):
                          'it anew with json.dumps.')
     whole = _whole(path)
     if isinstance(whole, dict) and _of_lists(whole):
+        if len({len(column) for column in whole.values()}) == 1 and {'user', 'item'} <= {
+                re.sub('_?(id|idx|index)$', '', name.strip().lower()) for name in whole}:
+            raise InputError(f'{path} is one JSON object of columns ({listed(list(whole))}); {OTHER}. pandas writes an '
+                             "object per line with to_json(..., orient='records', lines=True).")
         return users_table(path, whole)
     if isinstance(whole, list) and whole and all(isinstance(entry, dict) for entry in whole):
         return _array_table(path, whole)

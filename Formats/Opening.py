@@ -67,8 +67,10 @@ def _table_of_zip(path, file):
         raise InputError(f'{path} is an archive in an archive: unpack it.')
     archive = zipfile.ZipFile(file)
     names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-    if 'xl/workbook.xml' in names:
-        raise InputError(f'{path} is an Excel workbook: save the sheet as CSV.')
+    if {'xl/workbook.xml', 'content.xml'} & set(names):
+        raise InputError(f'{path} is a workbook (.xlsx or .ods): save the sheet as CSV.')
+    if names and all(name.endswith('.npy') for name in names):
+        raise InputError(f'{path} is a NumPy archive (.npz), not a table.')
     tables = [name for name in names if not name.startswith('__MACOSX/') and not Path(name).name.startswith('.')
               and not NO_TABLE.match(Path(name).name)]
     if len(tables) != 1:

@@ -24,10 +24,13 @@ FORMS = ('csv', 'inter', 'atomic', 'json', 'lists', 'parquet')
 
 
 def open_table(path, *, form=None, separator=None, header=True):
-    """A Table, looked into. form: None (told from the content), or one of FORMS: csv (any separator), inter (the same,
-    by MMRec), atomic (RecBole's typed header), json, lists (user item item ...), parquet. separator: None (told from
-    the first line), one of , ; | tab :: space (runs of them), or '' (each line is one cell). header: whether the first
-    line of a delimited table names the columns; JSON and Parquet have names of their own."""
+    """A Table, looked into.
+
+    form: None (told from the content), or one of FORMS: csv (any separator), inter (the same, by MMRec), atomic
+    (RecBole's typed header), json, lists (user item item ...), parquet. separator: None (told from the first line), one
+    of , ; | tab :: space (runs of them), or '' (each line is one cell, quotes being text). header: whether the first
+    line of a delimited table names the columns; JSON and Parquet have names of their own.
+    """
     path = Path(path)
     with unpacked(path) as stream:
         binary = stream.peek(4).startswith(SIGN)

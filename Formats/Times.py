@@ -24,6 +24,7 @@ class Times:
 
     def __init__(self, time_format=None):
         self.time_format, self.kind, self.unit = time_format, None, 0
+        self.early = 0  # numbers that are too small for their unit, unless they are of before 1973
 
     def add(self, array):
         array = one_array(array)
@@ -39,6 +40,7 @@ class Times:
     def _of_one_unit(self, numbers):
         sizes = np.abs(numbers)
         lowest, highest = np.searchsorted(FROM, [sizes.min(), sizes.max()], 'right')
+        self.early += int((sizes < FROM[0]).sum()) if lowest == 0 else 0
         if lowest == highest and highest in (0, self.unit):
             return numbers
         units = np.searchsorted(FROM, sizes, 'right')
@@ -51,7 +53,10 @@ class Times:
         return numbers
 
     def told(self):
-        return {'number': UNITS[self.unit], 'date': 'dates', 'format': f'as {self.time_format}', None: ''}[self.kind]
+        unit = UNITS[self.unit]
+        if self.unit and self.early:
+            unit += f', but {self.early:,} of them below {FROM[0]:.0f}, so in or before 1973'
+        return {'number': unit, 'date': 'dates', 'format': f'as {self.time_format}', None: ''}[self.kind]
 
 
 def _dates_at_once(array):

@@ -3,7 +3,7 @@ from dataclasses import asdict, make_dataclass
 
 from Utils.Errors import InputError
 
-OF_THE_CALL = ('out', 'recommend', 'load', 'resume', 'overwrite')  # settings of a command, not of the run
+OF_THE_CALL = ('out', 'like', 'recommend', 'load', 'resume', 'overwrite')  # settings of a command, not of the run
 LAST_DIGITS = ('tstBat', 'nce_chunk')  # settings that change no more than the order of sums
 PLACE = (*OF_THE_CALL, *LAST_DIGITS, 'data_dir', 'device', 'gpu', 'checkpoint_every')  # do not say what is computed
 EVERY = frozenset(PLACE) - {'nce_chunk'} | {'data', 'model', 'seed', 'topk', 'precision'}  # read whatever the model is

@@ -19,7 +19,7 @@ from Runs.Lock import Lock
 from Utils.Errors import InputError
 from Utils.Metrics import NAMES, UserMetrics
 
-NOT_TOLD = ('resume', 'overwrite')  # settings that are no part of what a run computes
+NOT_TOLD = ('resume', 'overwrite', 'like')  # settings that are no part of what a run computes
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -157,6 +157,9 @@ class RunFolder:
 
     def add_metrics(self, row):
         """Append one evaluated epoch to metrics.csv; the first row's keys are the columns."""
+        if self.rows and row.keys() != self.rows[0].keys():
+            raise InputError(f'An epoch has {", ".join(row)}, but metrics.csv the columns {", ".join(self.rows[0])}: a '
+                             'model has to name the same loss terms and figures in every epoch.')
         self.rows.append(row)
         with self._writing('metrics.csv') as path, open(path, 'a', newline='') as file:
             writer = csv.DictWriter(file, list(self.rows[0]))
@@ -190,9 +193,11 @@ class RunFolder:
 
 
 def run_config(settings, dataset, device):
-    """What is needed to run this again: settings, statistics and checksums of the data, versions, device, revision."""
+    """What is needed to run this again: settings, command line, statistics and checksums of the data, versions, device,
+    revision."""
     told = {name: value for name, value in asdict(settings).items() if name not in NOT_TOLD}
-    return {'settings': told, 'seed': settings.seed, 'dataset': dataset.statistics(), 'data_sha256': dataset.sha256(),
+    return {'settings': told, 'command': f'python Main.py {settings.line}'.rstrip(), 'seed': settings.seed,
+            'dataset': dataset.statistics(), 'data_sha256': dataset.sha256(),
             PARTS: data_parts(dataset, data_folder(settings)), 'device': str(device),
             'threads': torch.get_num_threads(), 'git': git_revision(),
             'versions': {'python': platform.python_version(),

@@ -1,12 +1,12 @@
 """Whether and how a run goes on that its folder holds: --resume and --overwrite."""
 import dataclasses
-import json
 
 from DataHandler import load_dataset
 from Params import parse
 from Runs.Checkpoint import load_checkpoint
-from Runs.Flags import LAST_DIGITS, OF_THE_CALL, PLACE
+from Runs.Flags import LAST_DIGITS, PLACE
 from Runs.Identity import changes, require_data_of_run
+from Runs.Recorded import read_config, recorded_settings, settings_that_count
 from Utils.Errors import InputError
 from Utils.TimeLogger import log
 
@@ -14,27 +14,29 @@ MAY_DIFFER = (*PLACE, 'epoch', 'data')  # data: a name, whose content is compare
 HINT = 'give --resume to go on with it, --overwrite to replace it, or another --out'
 
 
-def take_up(out, argv):
+def take_up(out, argv, models, like):
     """(settings, checkpoint or None) for the command line and the entered RunFolder; None where nothing is left to do.
 
-    With --resume, settings that the command line does not name are those of the run. InputError where the folder holds
-    a run and neither --resume nor --overwrite is given, or where a named setting is not the run's.
+    models: name -> class; like: the settings of --like by name. With --resume, settings that neither these nor the
+    command line name are those of the run. InputError where the folder holds a run and neither --resume nor --overwrite
+    is given, or where a named setting that counts is not the run's.
     """
-    settings = parse(argv, combined=False)
+    settings = parse(argv, like, combined=False)
     finished = out.is_finished()
     if settings.overwrite or not out.holds_a_run():
         if settings.resume:
             log(f'{out.path} holds no run: starting from the beginning')
-        return parse(argv), None
+        return parse(argv, like), None
     if not settings.resume:
         raise InputError(f'{out.path} holds {"a finished" if finished else "an unfinished"} run: {HINT}.')
     state = load_checkpoint(out.path)
     if state is None and not finished:
         log(f'{out.path} holds no checkpoint: starting from the beginning')
-        return parse(argv), None
-    config = state['config'] if state else read_config(out.path)
-    settings = parse(argv, recorded_settings(config, settings))
-    refuse_differences(dataclasses.asdict(settings), config['settings'])
+        return parse(argv, like), None
+    config = state['config'] if state else read_config(out.path, 'start anew with --overwrite, or give another --out')
+    recorded = recorded_settings(config)
+    settings = parse(argv, {**recorded, **like})
+    refuse_differences(settings_that_count(dataclasses.asdict(settings), models), recorded, config['dataset'])
     epochs = config['settings']['epoch']
     if settings.epoch < epochs:
         raise InputError(f'--epoch {settings.epoch} is less than the {epochs} epochs of the run in {out.path}, which '
@@ -52,27 +54,12 @@ def take_up(out, argv):
     return settings, state
 
 
-def read_config(folder):
-    path = folder / 'config.json'
-    try:
-        config = json.loads(path.read_text())
-        if not isinstance(config['settings']['epoch'], int):
-            raise ValueError
-        return config
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not readable as a run's settings ({type(error).__name__}): start anew with "
-                         '--overwrite, or give another --out.') from error
-
-
-def recorded_settings(config, known):
-    """The run's settings as defaults for Params.parse; known: settings that have every name."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in config['settings'].items()
-            if name not in OF_THE_CALL and hasattr(known, name)}
-
-
-def refuse_differences(now, then):
-    told = [f'--{name} is {_told(then[name])} there and {_told(now[name])} here' for name in now
-            if name in then and name not in MAY_DIFFER and _told(now[name]) != _told(then[name])]
+def refuse_differences(now, then, dataset):
+    """now: the settings that count; then: all of the run; dataset: what the run told of its data."""
+    if then['modalities'] is None and now.get('modalities') is not None:  # all of its data set's
+        then = {**then, 'modalities': list(dataset['modalities'])}
+    told = [f'--{name} is {_told(then[name])} there and {_told(value)} here' for name, value in now.items()
+            if name not in MAY_DIFFER and _told(value) != _told(then[name])]
     if told:
         raise InputError(f'The run cannot be resumed with other settings ({"; ".join(told)}): leave these flags out, '
                          'or give another --out.')

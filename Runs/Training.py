@@ -9,11 +9,14 @@ import torch
 
 from DataHandler import NegativeSampler
 from Runs.Checkpoint import random_states, restore_random_states
+from Runs.Contract import check_figures, check_parameters, check_terms
 from Runs.Flags import model_settings
 from Runs.Results import Best
 from Utils.Adam import Adam
 from Utils.Errors import InputError, NotFiniteError
 from Utils.Pass import Pass
+
+STEPS = 'training'  # what the steps over the interactions are called, the last of an epoch
 
 
 class Training:
@@ -26,7 +29,7 @@ class Training:
         declared = model_settings(settings, model_class)
         self.generator = torch.Generator(rows.items.device).manual_seed(settings.seed)
         self.model = model_class(dataset, declared, self.generator)
-        parameters = list(self.model.loop_parameters())
+        parameters = check_parameters(self.model)
         self.optimiser = Adam(parameters, declared.lr, fused=True) if parameters else None
         self.batch = declared.batch if parameters else None
         self.sampler = NegativeSampler(rows) if parameters else None
@@ -42,12 +45,13 @@ class Training:
         """What is left of the epoch in progress (SPEC section 4); its figures, with the mean of each loss term."""
         if self.figures is None:
             self.figures = self.model.begin_epoch(boundary)
+            check_figures(self.model, self.figures)
         figures = self.figures
         if self.optimiser:
             if self.steps is None:
                 negatives = self.sampler.sample(self.generator)
                 self.steps = Pass(len(self.sampler), self.generator, negatives=negatives)
-            train_steps(self.model, self.optimiser, self.sampler, self.batch, self.steps, boundary)
+            train_steps(self.model, self.optimiser, self.sampler, self.batch, self.steps, boundary, figures)
             figures = {**self.steps.means(), **figures}
         self.check(figures)
         self.epoch, self.figures, self.steps = self.epoch + 1, None, None
@@ -80,11 +84,15 @@ class Training:
         self.steps = state['steps'] and Pass.from_state(state['steps'], self.generator.device)
 
 
-def train_steps(model, optimiser, sampler, size, steps, boundary):
-    """The steps that are left of one pass over the training interactions, each with its negative."""
+def train_steps(model, optimiser, sampler, size, steps, boundary, figures=()):
+    """The steps that are left of one pass over the training interactions, each with its negative.
+
+    figures: of the epoch, by name; they stand beside the loss terms."""
     negatives = steps.companions['negatives']
-    for batch in steps.batches(size, 'training'):
+    for batch in steps.batches(size, STEPS):
         terms = model.losses(sampler.users[batch], sampler.positives[batch], negatives[batch])
+        if not steps.losses:
+            check_terms(model, terms, figures)
         loss = sum(terms.values())
         optimiser.zero_grad()
         loss.backward()

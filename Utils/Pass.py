@@ -1,7 +1,7 @@
 """One pass over shuffled rows in batches, which can be left after any step and taken up again later."""
 import torch
 
-from Utils.Errors import NotFiniteError
+from Utils.Errors import InputError, NotFiniteError
 from Utils.TimeLogger import progress, show_loss
 
 CHECK_EVERY = 10  # steps: reading a loss makes a GPU wait
@@ -23,7 +23,7 @@ class Pass:
         """The batches that are left, one per step; `add` is to be called after each."""
         batches = self.order.split(size)
         done = len(self.losses)
-        bar = progress(batches[done:], description, initial=done, total=len(batches))
+        bar = progress(batches[done:], description, done)
         for batch in bar:
             yield batch
             show_loss(bar, self.losses[-1].sum())
@@ -31,7 +31,11 @@ class Pass:
 
     def add(self, terms):
         """Note a step's loss terms (name -> scalar), which stay on the device; now and then, `check` them."""
-        self.names = list(terms)
+        names = list(terms)
+        if self.losses and names != self.names:
+            raise InputError(f'The loss terms of a step are {", ".join(names)}, those before it '
+                             f'{", ".join(self.names)}: every step of a pass needs the same, 0 where there is nothing.')
+        self.names = names
         self.losses.append(torch.stack([term.detach() for term in terms.values()]))
         if len(self.losses) % CHECK_EVERY == 0:
             self.check()

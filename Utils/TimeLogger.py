@@ -3,15 +3,49 @@ import time
 
 from tqdm import tqdm
 
+_printed = {'line': 0.0}  # when the last log line was
+_watched = {'steps': None}  # who hears of the steps of every loop
+
 
 def log(message):
     """Print one line with the date and time before it. Bars in progress are kept intact."""
+    _printed['line'] = time.perf_counter()
     tqdm.write(f'{time.strftime("%Y-%m-%d %H:%M:%S")}  {message}')
 
 
-def progress(iterable, description, **settings):
-    """A progress bar over `iterable` that vanishes when done; silent where stderr is no terminal."""
-    return tqdm(iterable, description, disable=None, leave=False, dynamic_ncols=True, **settings)
+def last_line():
+    """When `log` was last called, by time.perf_counter."""
+    return _printed['line']
+
+
+def watch_steps(listener):
+    """Let listener(description, done, total) hear of the beginning and every step of each `progress`; None: nobody."""
+    _watched['steps'] = listener
+
+
+def progress(sequence, description, initial=0):
+    """A progress bar over `sequence` that vanishes when done; silent where stderr is no terminal.
+
+    initial: how many came before it."""
+    total = initial + len(sequence)
+    return _bar(_told_of(sequence, description, initial, total), description, total, initial=initial)
+
+
+def progress_of_bytes(description):
+    """A bar to be told of bytes as they come."""
+    return _bar(None, description, unit='B', unit_scale=True)
+
+
+def _bar(sequence, description, total=None, **more):
+    return tqdm(sequence, description, total, disable=None, leave=False, dynamic_ncols=True, **more)
+
+
+def _told_of(sequence, description, done, total):
+    tell = _watched['steps'] or (lambda *_: None)
+    tell(description, done, total)
+    for number, item in enumerate(sequence, done + 1):
+        yield item
+        tell(description, number, total)
 
 
 def show_loss(bar, loss, every=10):

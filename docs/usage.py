@@ -1,18 +1,20 @@
-"""The flags of Main.py as docs/USAGE.md lists them, made from Params.py: python docs/usage.py
+"""The flags of Main.py and who reads them, as docs/USAGE.md lists them: python docs/usage.py
 
-Rewrites what stands between the page's `<!-- flags -->` and `<!-- /flags -->`; a test compares the two.
+Rewrites what stands between the page's `<!-- flags -->` and `<!-- /flags -->`, from Params.py, and between its
+`<!-- models -->` and `<!-- /models -->`, from the models' classes and Baselines/defaults.json. A test compares them.
 """
 import argparse
+import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from Params import Parser, build_parser
+from Baselines import MODELS
+from Params import OWN, Parser, build_parser
 from Utils.Command import run_command
 from Utils.Errors import InputError
 
 PAGE = Path(__file__).resolve().parent / 'USAGE.md'
-START, END = '<!-- flags -->', '<!-- /flags -->'
 
 
 def words_of(action):
@@ -34,43 +36,58 @@ def default_of(action):
     return f'`{text.lower() if isinstance(value, bool) else text}`'
 
 
-def row_of(action):
-    help_line = (action.help % vars(action)).replace('<', '&lt;').replace('>', '&gt;')
-    return '| ' + ' | '.join(cell.replace('|', r'\|') for cell in (
-        f'`{words_of(action)}`', default_of(action), help_line)) + ' |'
+def table(columns, rows):
+    lines = [columns, ['---'] * len(columns), *rows]
+    return '\n'.join('| ' + ' | '.join(cell.replace('|', r'\|') for cell in line) + ' |' for line in lines)
 
 
-def flag_tables(parser):
+def flag_tables():
     """A heading and a table for every group of flags, as the parser has them."""
     parts = []
-    for group in parser._action_groups:
+    for group in build_parser()._action_groups:
         flags = [action for action in group._group_actions
                  if action.option_strings and action.help != argparse.SUPPRESS and action.dest != 'help']
         if flags:
-            parts.append('\n'.join([f'### {group.title[0].upper()}{group.title[1:]}',
-                                    *([group.description, ''] if group.description else []),
-                                    '| flag | default | what it does |', '| --- | --- | --- |', *map(row_of, flags)]))
+            rows = [(f'`{words_of(action)}`', default_of(action),
+                     (action.help % vars(action)).replace('<', '&lt;').replace('>', '&gt;')) for action in flags]
+            parts.append(f'### {group.title[0].upper()}{group.title[1:]}\n'
+                         + table(('flag', 'default', 'what it does'), rows))
     return '\n\n'.join(parts)
+
+
+def model_table():
+    """What each model reads beside the flags of every run, in the parser's order, and its own defaults."""
+    own, order = json.loads(OWN.read_text()), list(build_parser().flags())
+    rows = []
+    for name, model in MODELS.items():
+        elsewhere = [f'on {data}: {in_words(models[name])}' for data, models in own['data'].items() if name in models]
+        rows.append((f'`{name}`', ', '.join(sorted(model.flags, key=order.index)),
+                     '; '.join([in_words(own['models'].get(name, {})), *elsewhere])))
+    return table(('model', 'flags it reads', 'its own defaults'), rows)
+
+
+def in_words(values):
+    return ', '.join(f'{name} {value:g}' if isinstance(value, float) else f'{name} {value}'
+                     for name, value in values.items())
 
 
 def renewed(page):
     """The page with the tables between its markers made anew."""
-    before, start, rest = page.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise InputError(f'{PAGE} lacks {START} or {END}, between which the flags are listed: put them back.')
-    return f'{before}{START}\n{flag_tables(build_parser())}\n{END}{after}'
-
-
-def renew():
-    PAGE.write_text(renewed(PAGE.read_text()))
-    print(f'written: {PAGE}')
+    for name, text in {'flags': flag_tables(), 'models': model_table()}.items():
+        before, start, rest = page.partition(f'<!-- {name} -->')
+        _, end, after = rest.partition(f'<!-- /{name} -->')
+        if not start or not end:
+            raise InputError(f'{PAGE} lacks <!-- {name} --> or <!-- /{name} -->, between which a table belongs: put '
+                             'them back.')
+        page = f'{before}{start}\n{text}\n{end}{after}'
+    return page
 
 
 def main(argv=None):
     def start():
         Parser(prog='docs/usage.py', description=__doc__.split('\n')[0], allow_abbrev=False).parse_args(argv)
-        renew()
+        PAGE.write_text(renewed(PAGE.read_text()))
+        print(f'written: {PAGE}')
 
     return run_command('docs/usage.py', start)
 

@@ -112,7 +112,7 @@ def chosen_settings(run, path):
     """The chosen point of a sweep.json in words; InputError where the run is not of it."""
     swept = read_json(path, ('chosen', 'finished'))
     point = swept['chosen']['settings']
-    wanted = told(asdict(parse(words_of(point), combined=False)))
+    wanted = told(asdict(parse(['--model', run.settings['model'], *words_of(point)], combined=False)))
     if any(run.settings.get(name) != wanted.get(name) for name in point):
         raise InputError(f'{run.folder} is not of the point that {path} names as chosen: the sweep is not finished. '
                          f'Finish it, or remove {run.folder.parent} and run it again.')

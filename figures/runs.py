@@ -128,7 +128,7 @@ def provide(jobs, name, options, flags=(), source=None):
         absent = [job for job in jobs if not job.finished()]
         if absent:
             log(f'{len(absent)} of {len(jobs)} runs are not there (the first: {absent[0].folder}). '
-                f'{how_to(name)} makes them.')
+                f'{how_to(name)} makes them; --root says where else they are.')
 
 
 def how_to(name):
@@ -136,7 +136,8 @@ def how_to(name):
 
 
 def none_there(name, where):
-    return InputError(f'No finished run in {where}. {how_to(name)} makes those of this figure, in time.')
+    return InputError(f'No finished run in {where}. {how_to(name)} makes those of this figure, in time; --root '
+                      'says where else they are.')
 
 
 def write_tables(name, rows, options, markdown=None):

@@ -104,7 +104,8 @@ def demo(tmp_path_factory):
 @pytest.mark.parametrize('flags', [
     'itemknn', 'ease', 'ials --epoch 3 --reg 0.01 --alpha 0.3', 'mfbpr --epoch 12', 'ngcf --epoch 16 --gnn_layer 1',
     'lightgcn', 'sgl', 'ncl', 'hccf --epoch 8 --gnn_layer 1 --hyperedges 8 --reg 0.1', 'vbpr', 'lgcnm',
-    'bm3 --epoch 15 --lr 0.02 --ssl_reg 0.1 --embed_drop 0.1', 'lattice --epoch 3', 'diffmm --epoch 2'])
+    'bm3 --epoch 15 --lr 0.02 --ssl_reg 0.1 --embed_drop 0.1 --reg 1e-5 --gnn_layer 1', 'lattice --epoch 3',
+    'diffmm --epoch 2'])
 def test_the_demo_is_ranked_better_than_by_popularity(demo, flags):
     """The structure planted there is found by small models in a few epochs."""
     out = demo / flags.split()[0]

@@ -25,7 +25,7 @@ SPAN = re.compile(r'`[^`]+`')
 LINK = re.compile(r'\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)|<(?:a|img)\s[^>]*?(?:href|src)="([^"]+)"')
 ELSEWHERE = re.compile(r'[a-z]+:')  # https:, mailto:
 PLACEHOLDER = re.compile(r'[A-Z]+\d?|.*[\[\]<>{}$*].*|.*\.\.\..*')  # NAME, FLAG=V1, DIR/x, `...`
-NAMED_FILE = re.compile(r'(?<![\w/.*<>{}-])((?:[\w-]+/)+[\w-]+\.[a-z]{2,4}|(?!NAME)[\w-]+\.(?:py|md))(?![\w/])')
+NAMED_FILE = re.compile(r'(?<![\w/.*<>{}-])((?:[\w-]+/)+[\w-]+\.[a-z]{2,4}|[\w-]+\.(?:py|md))(?![\w/])')
 NAMED_MODULE = re.compile(r'python -m ([A-Za-z_][\w.]*\w)')
 
 
@@ -37,7 +37,7 @@ def files_of_the_repository():
     except (OSError, subprocess.CalledProcessError):
         listed = [str(path.relative_to(ROOT)) for path in ROOT.rglob('*')]
         listed = [path for path in listed if not any(part.startswith('.') for part in Path(path).parts)]
-    return [ROOT / path for path in listed if (ROOT / path).is_file()]
+    return [ROOT / path for path in dict.fromkeys(listed) if (ROOT / path).is_file()]
 
 
 FILES = files_of_the_repository()
@@ -118,10 +118,11 @@ def usage_of(script):
 
 
 def commands_of(lines):
-    """(line, words) of every `python ...` and `make ...`."""
+    """(line, words) of every `python ...` and `make ...`, also behind `srun` or `NAME=value`, or one of several."""
     for number, text in lines:
-        if found := re.match(r'\s*(?:\$ )?(?:\w+=\S+ +|srun +)*((?:python|make) .*)', text):
-            yield number, [word.strip('[]') for word in shlex.split(found[1], comments=True)]
+        for part in re.split(r' (?:&&|\|\||[&|;>])(?= |$)', re.sub(r'(^|\s)# .*', '', text)):
+            if found := re.match(r'\s*(?:\$ )?(?:\w+=\S+ +|srun +)*((?:python|make) .*)', part):
+                yield number, [word.strip('[]') for word in shlex.split(found[1])]
 
 
 COMMANDS = [pytest.param(words, id=f'{name_of(path)}:{number}: {" ".join(words)[:60]}')
@@ -151,15 +152,20 @@ def parser_of(module):
     raise AssertionError(f'{module} reads no command line')
 
 
+def found_module(name):
+    """The specification of a module, of a package that of what `python -m` runs; None where there is none."""
+    with suppress(ImportError):
+        spec = find_spec(name)
+        return find_spec(f'{name}.__main__') if spec and spec.submodule_search_locations else spec
+    return None
+
+
 def module_of(words):
     """(module that a command runs, its arguments); None for a module that is not ours."""
     if words[1] == '-m':
-        module, arguments = words[2], words[3:]
-        spec = find_spec(module)
-        assert spec, f'There is no module {module}'
-        if not spec.origin or ROOT not in Path(spec.origin).parents or '.venv' in spec.origin:
-            return None, arguments
-        return f'{module}.__main__' if spec.submodule_search_locations else module, arguments
+        spec = found_module(words[2])
+        assert spec, f'There is no module {words[2]}'
+        return spec.name if Path(spec.origin) in FILES else None, words[3:]
     assert ROOT / words[1] in FILES, f'There is no file {words[1]}'
     return words[1].removesuffix('.py').replace('/', '.'), words[2:]
 
@@ -170,6 +176,8 @@ def test_every_command_can_be_given(words):
     if words[0] == 'make':
         makefile = (ROOT / 'Makefile').read_text()
         assert all(re.search(rf'^{target}:', makefile, re.M) for target in words[1:])
+        return
+    if PLACEHOLDER.fullmatch(Path(words[1]).stem):  # any script of a folder
         return
     module, arguments = module_of(words)
     if module is None:
@@ -200,16 +208,20 @@ def test_the_commands_are_found():
 
 # Names
 
+def is_a_file(named, folder):
+    """`Utils/NCE.py` in a folder with code, from the top or from the folder of the text; `NCE.py` in any. What is
+    elsewhere, such as in a run's folder, is left alone."""
+    if '/' not in named:
+        return named in {path.name for path in FILES}
+    return named.partition('/')[0] not in OURS or not {*FILES}.isdisjoint({ROOT / named, folder / named})
+
+
 @pytest.mark.parametrize('path', TEXTS, ids=name_of)
 def test_every_file_that_is_named_exists(path):
-    """`Utils/NCE.py` in a folder with code, from the top or from beside the text; `NCE.py` in any."""
-    names, missing = {each.name for each in FILES}, []
-    for named in NAMED_FILE.findall(path.read_text()):
-        folder, inside, _ = named.partition('/')
-        if (named not in names if not inside else
-                folder in OURS and not {ROOT / named, path.parent / named} & {*FILES}):
-            missing.append(named)
-    missing += [module for module in NAMED_MODULE.findall(path.read_text()) if find_spec(module) is None]
+    text = path.read_text()
+    missing = [named for named in NAMED_FILE.findall(text)
+               if Path(named).stem != 'NAME' and not is_a_file(named, path.parent)]
+    missing += [module for module in NAMED_MODULE.findall(text) if found_module(module) is None]
     assert not missing, ', '.join(missing)
 
 

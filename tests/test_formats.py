@@ -198,7 +198,19 @@ LATER = TABLE + 'u1,i77,1500000099\n' * 150
     (LATER + 'u1,i1\n', (), "line 202 has 2 cells and the header 3: there is none for column 'time'"),
     (LATER + '\n\nu1,i1,5,6\n', (), "line 204 has 4 cells and the header 3: '6' comes after the last column"),
     (LATER + '\u00a0,i1,5\n', (), "line 202 has no user in column 'user'"),
-    (LATER + 'user,item,time\nu1,i1,5\n', (), 'line 202 is the header again'),
+    (LATER + 'user,item,time\nu1,i1,5\n', (), 'line 202 is a header among the rows'),
+    (LATER + ' USER ,Item_ID,time\nu1,i1,5\n', (), 'line 202 is a header among the rows'),
+    (TABLE.partition('\n')[2] + TABLE, ('--user', 1, '--item', 2), 'line 51 is a header among the rows'),
+    (LATER + '\nTotal,200,\n', (), "line 203 seems to sum up the rows above it ('Total' for the id of a user)"),
+    (LATER + 'u9,(200 rows),5\n', (), "line 202 seems to sum up the rows above it ('(200 rows)' for the id"),
+    (TABLE.replace('time\n', 'time\ntext,text,seconds\n'), (), 'the row below the header seems to be one more'),
+    ('# clicks of 2020\n' + TABLE, (), "line 1 seems to be a comment ('# clicks of 2020')"),
+    (LATER[:-4], (), "line 201, the last, has no line end, and its last cell ('1500000') is shorter than those above"),
+    (''.join(f'{n},{n % 5},{n % 7}\n' for n in range(99)), ('--user', 1, '--item', 2), 'which only count the rows'),
+    (TABLE.replace('u', '') .replace('i', '').replace('ser,tem,tme', 'user,item,time') + 'nan,1,1500000099\n', (),
+     "line 52 has 'nan' for the id of a user, where all others are numbers: it seems to be missing"),
+    ('user,item\n1,5\n1,1.23E+12\n', (), "line 3 has '1.23E+12' for the id of an item: a spreadsheet or"),
+    ('{"user_id": ["u1", "u2"], "item_id": ["i1", "i2"]}', (), 'is one JSON object of columns (user_id, item_id)'),
     (LATER + 'u1,i1,\n', ('--split', 'time'), "line 202 has no time in column 'time'"),
     (LATER + 'u1,i1,nan\n', ('--split', 'time'), "line 202, column 'time': 'nan' is not a finite number"),
     (LATER + 'u1,i1,1500000000000\n', ('--split', 'time'),
@@ -280,6 +292,30 @@ PLAIN = [(f'u{n % 5}', f'i{n}') for n in range(50)]
 def test_forms_of_the_same_table(tmp_path, content, flags):
     assert prepared(tmp_path, content, *flags) == 0
     assert together(tmp_path) == sorted(PLAIN)
+
+
+@pytest.mark.parametrize(('content', 'told'), [
+    (TABLE.replace('u3', 'nan'), "WARNING: 'nan' is taken for the id of a user like any other"),
+    (TABLE.replace('u', '').replace('i', '').replace('ser,tem,tme', 'user,item,time') + '1,-1,1500000099\n',
+     "WARNING: '-1' is taken for the id of an item like any other"),
+    ('user,item\n' + ''.join(f'u{n % 2},{n}e+05\n' for n in range(9)) + 'u1,7\n', "9 items have ids like '0e+05'"),
+    ('user,item\n' + ''.join(f'{n % 5}.0,i{n}\n' for n in range(50)), "all users have ids like '0.0', as pandas"),
+    (TABLE.replace(',', '\t').replace('u1', '"u1"'), "1 users have quotes at both ends of their ids"),
+    (TABLE + 'u1,caf\u00e9,1500000099\nu1,cafe\u0301,1500000099\n', '1 items have an id that differs from another'),
+    (TABLE.replace('1500000007', '0'), "(Unix seconds, but 1 of them below 100000000, so in or before 1973)"),
+    (TABLE.replace(',', ';').replace('time', 'time; in, seconds, UTC').replace('\n', ';\n'), "separator ';'")])
+def test_what_may_have_been_meant_otherwise_is_said(tmp_path, capsys, content, told):
+    assert prepared(tmp_path, content) == 0
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('names', [('xl/workbook.xml', 'a.xml'), ('content.xml',), ('arr_0.npy',), ('a.npy', 'b.npy')])
+def test_archives_that_are_no_table(tmp_path, capsys, names):
+    with zipfile.ZipFile(tmp_path / 'a.csv', 'w') as archive:
+        for name in names:
+            archive.writestr(name, TABLE)
+    assert run(tmp_path, tmp_path / 'a.csv') == 2
+    assert ('is a NumPy archive' if 'npy' in names[0] else 'is a workbook') in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('cells', [

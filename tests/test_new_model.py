@@ -12,6 +12,8 @@ import Params
 from Baselines import BASELINES, MODELS
 from Experiments import Sweep
 from Main import main
+from Runs import Recorded
+from Utils.Errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / 'Baselines' / 'README.md').read_text()
@@ -63,6 +65,15 @@ def test_its_scores_can_be_read_from_the_run(tmp_path, name):
     trained = best.read_text()
     assert main(['--load', str(run), '--recommend', str(best), '--data_dir', str(tmp_path)]) == 0
     assert best.read_text() == trained
+
+
+def test_runs_saved_before_its_flag_can_be_read(monkeypatch):
+    """Once EARLIER has the flag, and not before."""
+    config = json.loads((ROOT / 'results/tiktok/baselines/lightgcn/chosen/seed421/config.json').read_text())
+    with pytest.raises(InputError, match='does not say --margin'):
+        Recorded.recorded_settings(config)
+    monkeypatch.setitem(Recorded.EARLIER, 'margin', Params.build_parser().get_default('margin'))
+    assert Recorded.recorded_settings(config)['gnn_layer'] == config['settings']['gnn_layer']
 
 
 def test_its_grid_has_as_many_points_as_the_others(tmp_path, name):

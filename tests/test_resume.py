@@ -27,7 +27,7 @@ from Utils.TimeLogger import Stopwatch
 ROOT = Path(__file__).resolve().parent.parent
 TINY = '--latdim 8 --dims 16 --guide_fused_hidden_dim 4 --batch 64 --topk 5 --lr 0.02 --device cpu --epoch 4'
 METHODS = ('--cl_method 0', '--cl_method 1 --keepRate 1 --sampling_noise',
-           *(f'--model {name} --clusters 5 --neighbours 9' for name in BASELINES))
+           *(f'--model {name} --tstEpoch 1 --clusters 5 --neighbours 9' for name in BASELINES))
 
 
 class CutOff(BaseException):
@@ -51,7 +51,7 @@ def left(folder):
     result = json.loads((folder / 'result.json').read_text())
     config = json.loads((folder / 'config.json').read_text())
     assert result.pop('config') == config
-    del result['seconds'], config['settings']['out']
+    del result['seconds'], config['settings']['out'], config['command']
     arrays = {}
     for name in ('per_user.npz', 'embeddings.npz'):
         if (folder / name).exists():
@@ -229,7 +229,7 @@ def test_other_data_are_refused(command, tmp_path, rng, capsys):
 
 
 def test_patience_ends_a_run_and_its_resumption(command, tmp_path, capsys):
-    flags = '--epoch 60 --patience 2 --model mfbpr --lr 0.05'
+    flags = '--epoch 60 --patience 2 --model mfbpr --lr 0.05 --tstEpoch 1'
     assert main(command('run', flags)) == 0
     rows = left(tmp_path / 'run')[0]
     best = json.loads((tmp_path / 'run' / 'result.json').read_text())['best_val']['epoch']

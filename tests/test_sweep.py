@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from Experiments import Choice, Grids, Pool, Sweep
 from Experiments.Jobs import Job, check_same
 from Experiments.SavedRuns import read_run
 from Params import parse
+from Runs.Recorded import EARLIER
 from Utils.Errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -179,28 +181,28 @@ def test_refused_before_any_work(command, sentence, made, tmp_path, capsys, monk
 
 def test_a_grid_from_a_file(tmp_path):
     path = tmp_path / 'grids.json'
-    path.write_text(json.dumps({'models': {'lightgcn': {'gnn_layer': [2, 3], 'dims': [[8, 4], [6]], 'norm': [True],
-                                                            'lr': [0.5]}},
+    path.write_text(json.dumps({'models': {'diffmm': {'gnn_layer': [2, 3], 'dims': [[8, 4], [6]], 'norm': [True],
+                                                          'lr': [0.5]}},
                                 'common': {'epoch': 7, 'noise_levels': [], 'lr': 0.1, 'dims': [3]}}))
-    grid, common = Grids.read_grids(path, 'lightgcn')
+    grid, common = Grids.read_grids(path, 'diffmm')
     assert grid == {'gnn_layer': ['2', '3'], 'dims': ['8_4', '6']}
     assert common == ['--epoch', '7', '--noise_levels', '--lr', '0.5', '--norm', 'true']
     sweep = Sweep.Sweep(
-        ['--grids', str(path), '--model', 'lightgcn', '--epoch', '9', '--seeds', '1', '1', '2', '--out', 'there'])
+        ['--grids', str(path), '--model', 'diffmm', '--epoch', '9', '--seeds', '1', '1', '2', '--out', 'there'])
     points, plans = zip(*sweep.planned, strict=True)
     assert [Grids.name_of(point) for point in points] == ['gnn_layer=2,dims=8_4', 'gnn_layer=2,dims=6',
                                                           'gnn_layer=3,dims=8_4', 'gnn_layer=3,dims=6']
     settings = parse(list(plans[2][1].flags))
     assert (settings.model, settings.epoch, settings.seed, settings.gnn_layer, settings.dims, settings.norm,
-            settings.noise_levels) == ('lightgcn', 9, 2, 3, (8, 4), True, ())
+            settings.noise_levels) == ('diffmm', 9, 2, 3, (8, 4), True, ())
     assert plans[2][1].folder == Path('there/gnn_layer=3,dims=8_4/seed2')
-    with pytest.raises(InputError, match='Did you mean lightgcn'):
-        Grids.read_grids(path, 'lightgnc')
-    for broken in ('{', '[]', '{"models": {"lightgcn": 3}}', '{"models": []}',
-                   '{"models": {"lightgcn": {"lr": []}}}'):
+    with pytest.raises(InputError, match='Did you mean diffmm'):
+        Grids.read_grids(path, 'diffnm')
+    for broken in ('{', '[]', '{"models": {"diffmm": 3}}', '{"models": []}',
+                   '{"models": {"diffmm": {"lr": []}}}'):
         path.write_text(broken)
         with pytest.raises(InputError, match=r'not a file of grids|no grid for'):
-            Grids.read_grids(path, 'lightgcn')
+            Grids.read_grids(path, 'diffmm')
 
 
 def test_a_sweep_of_an_earlier_version_is_finished(made, tmp_path, monkeypatch):
@@ -217,8 +219,9 @@ def test_a_sweep_of_an_earlier_version_is_finished(made, tmp_path, monkeypatch):
 
 
 def test_a_run_of_other_settings_is_not_taken_for_the_job(tmp_path):
-    config = {'settings': {'temp': 0.5, 'seed': 3, 'data': 'demo', 'tstBat': 7, 'modalities': None},
-              'dataset': {'modalities': {'image': 3}}, 'seed': 3}  # a run of before most flags existed
+    first = {name: value for name, value in asdict(parse(['--seed', '3', '--tstBat', '7'])).items()
+             if name not in EARLIER}  # a run of before these flags existed
+    config = {'settings': first, 'dataset': {'modalities': {'image': 3}}, 'seed': 3}
     (tmp_path / 'config.json').write_text(json.dumps(config))
     check_same(Job(tmp_path, ('--seed', '3')))
     check_same(Job(tmp_path, ('--seed', '3', '--modalities', 'image', '--data_dir', 'elsewhere')))

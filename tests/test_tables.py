@@ -98,6 +98,16 @@ def test_what_was_written_is_read(table):
         assert not any(line.strip() for line in lines[number:])
 
 
+def by_csv(line, separator):
+    """The cells of a line by the csv module, which has nothing after a closing quote; blanks may be there."""
+    try:
+        cells, = csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True)
+    except csv.Error:
+        line = re.sub(f'"[{re.escape(BLANKS.replace(separator, ""))}]+(?={re.escape(separator)}|$)', '"', line)
+        cells, = csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True)
+    return cells
+
+
 def honest_rows(content, separator, quotes):
     """The cells of each line with content, by the csv module or plainly; ValueError where there is no right reading."""
     text = content.decode('utf-8-sig')
@@ -105,17 +115,14 @@ def honest_rows(content, separator, quotes):
         raise ValueError('NUL')
     rows = []
     for line in re.split('\r\n|\r|\n', text):
-        if not line.strip(BLANKS if separator in ('', ' ') else BLANKS.replace(separator, '')):
+        if not line.strip(BLANKS if separator in ('', ' ') or not rows else BLANKS.replace(separator, '')):
             continue
         if separator == '':
-            cells, = csv.reader([line], delimiter='\0', strict=True, skipinitialspace=True)
+            cells = by_csv(line, '\0')
         elif separator == ' ':
-            cells, = csv.reader([line.strip(BLANKS)], delimiter=' ', strict=True, skipinitialspace=True)
+            cells = by_csv(line.strip(BLANKS), ' ')
         elif quotes and '"' in line and separator != '::':
-            try:
-                cells, = csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True)
-            except csv.Error as error:
-                raise ValueError('quotes') from error
+            cells = by_csv(line, separator)
         else:
             cells = line.split(separator)
         rows.append([cell.strip(BLANKS) for cell in cells])
