@@ -112,18 +112,24 @@ def build_parser():
     plain.add_argument('--message_drop', type=number(float, 0, 0.99), default=0.1,
                        help="ngcf: dropout of each layer's output")
     plain.add_argument('--edge_drop', type=number(float, 0, 0.99), default=0.1,
-                       help='sgl: share of the interactions left out of each view; hccf: of the entries of its graphs')
+                       help='sgl, mmgcl, freedom: share of the interactions left out of a graph; hccf: of the entries '
+                            'of its graphs')
     plain.add_argument('--clusters', type=number(int, 1), default=100, help='ncl: clusters of users, and of items')
     plain.add_argument('--proto_reg', type=number(float, 0), default=1e-3,
                        help='ncl: weight of the contrast with the clusters')
     plain.add_argument('--hyperedges', type=number(int, 1), default=128, help='hccf: hyperedges of users, and of items')
     featured = parser.add_argument_group('baselines with features')
     featured.add_argument('--embed_drop', type=number(float, 0, 0.99), default=0.3,
-                          help='bm3: dropout that makes the views the targets')
+                          help='bm3: dropout that makes the views the targets; slmrec: of the task fd')
+    featured.add_argument('--routing', type=number(int, 0), default=3,
+                          help="grcn: rounds in which users' tastes are drawn to the features of their items")
+    featured.add_argument('--ssl_task', choices=('fac', 'fd', 'fm'), default='fac',
+                          help='slmrec: its self-supervised task: fac along the modalities, fd dropout of features, '
+                               'fm masking of modalities')
     featured.add_argument('--item_links', type=number(int, 1), default=10,
-                          help='lattice: nearest items by features that an item is linked to')
+                          help='lattice, freedom, mgcn: nearest items by features that an item is linked to')
     featured.add_argument('--item_layers', type=number(int, 0), default=1,
-                          help='lattice: layers over the graph between items')
+                          help='lattice, freedom, mgcn: layers over the graph between items')
     featured.add_argument('--graph_skip', type=number(float, 0, 1), default=0.9,
                           help='lattice: share of the graphs of raw features; the rest is of learned ones')
 
@@ -134,7 +140,8 @@ def build_parser():
                             'denoisers train; default: highest on a CPU, high on CUDA')
     speed.add_argument('--cl_sample', type=or_none(number(int, 1)), default=None, metavar='N',
                        help='contrast over this many rows drawn anew each step (mdmns: the multi-level one, of all '
-                            "rows; sgl, ncl, hccf: of the batch's), or none; default: over all of them")
+                            "rows; sgl, ncl, hccf: of the batch's; clcrec: its negatives), or none; default: over all "
+                            'of them')
     speed.add_argument('--nce_chunk', type=or_none(number(int, 1)), default=None, metavar='ROWS',
                        help='rows of similarities held at a time; default: what suits the device')
     return parser

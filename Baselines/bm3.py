@@ -25,8 +25,10 @@ class BM3(LightGCN):
         rec   = (1 - C(h~_u, h._i)) + (1 - C(h~_i, h._u))
         align = sum_m 1 - C(F~_m,i, h._i)
         mask  = sum_m 1 - C(F~_m,i, F._m,i)
-        reg   = reg * mean of (||h_u||^2 + ||h_i||^2)/2
-    The loss is rec + ssl_reg (align + mask) + reg, with ssl_reg 1 in the paper; the scores are <h~_u, h~_i>.
+        reg   = reg * mean of (||h~_u||^2 + ||h~_i||^2)/2
+    The loss is rec + ssl_reg (align + mask) + reg, with ssl_reg 1 in the paper; the scores are <h~_u, h~_i>. Decayed
+    are the batch's rows of what is scored, P in it; the paper decays h, which leaves P free. No other term depends on
+    their length.
     """
 
     needs_features = True
@@ -51,10 +53,11 @@ class BM3(LightGCN):
         users, items = rows_of(user_table, users), rows_of(item_table, positives)
         features = self.projections(positives)
         item_target = self.target(items)
-        rec = away(predictor(users), item_target) + away(predictor(items), self.target(users))
+        online = predictor(users), predictor(items)
+        rec = away(online[0], item_target) + away(online[1], self.target(users))
         align = sum(away(predictor(table), item_target) for table in features.values())
         mask = sum(away(predictor(table), self.target(table)) for table in features.values())
-        decay = (users.square().sum() + items.square().sum()) / (2 * len(users))
+        decay = sum(table.square().sum() for table in online) / (2 * len(users))
         return {'rec': rec, 'align': settings.ssl_reg * align, 'mask': settings.ssl_reg * mask,
                 'reg': settings.reg * decay}
 

@@ -11,6 +11,7 @@ from DataHandler import UserRows
 from Params import TRAINED
 from Utils.Device import free_memory
 from Utils.Errors import InputError, is_out_of_memory
+from Utils.Layers import Linear
 from Utils.Metrics import DotScores
 from Utils.Utils import bpr_loss, rows_of
 
@@ -55,18 +56,25 @@ class EmbeddingModel(Baseline):
     def losses(self, users, positives, negatives):
         return self.triple_losses(self.outputs(), users, positives, negatives)
 
-    def triple_losses(self, outputs, users, positives, negatives):
-        """The loss of most models with embeddings, over the batch's triples (u, p, n):
+    def triple_losses(self, outputs, users, positives, negatives, decayed=None):
+        """`row_losses` of the batch's rows of the outputs; decayed: the tables whose rows are, by default the
+        embeddings before any propagation."""
+        def rows(user_table, item_table):
+            return rows_of(user_table, users), rows_of(item_table, positives), rows_of(item_table, negatives)
 
-            bpr = mean of -log sigmoid(<u, p> - <u, n>) of the outputs (Rendle et al. 2009)
-            reg = reg * mean of (||e_u||^2 + ||e_p||^2 + ||e_n||^2)/2 of the embeddings before any propagation
+        return self.row_losses(rows(*outputs), rows(*decayed or (self.user_embeds, self.item_embeds)))
+
+    def row_losses(self, rows, decayed):
+        """The loss of most models with embeddings, over the batch's triples (u, p, n), of three tables (B, .) each:
+
+            bpr = mean of -log sigmoid(<u, p> - <u, n>) of the rows (Rendle et al. 2009)
+            reg = reg * mean of (||u||^2 + ||p||^2 + ||n||^2)/2 of those that are decayed
+
+        A decay of embeddings alone says little where matrices come between them and the scores: what it takes from the
+        embeddings, matrices that are not decayed give back.
         """
-        user_table, item_table = outputs
-        embeds = (rows_of(self.user_embeds, users), rows_of(self.item_embeds, positives),
-                  rows_of(self.item_embeds, negatives))
-        bpr = bpr_loss(rows_of(user_table, users), rows_of(item_table, positives), rows_of(item_table, negatives))
-        decay = sum(table.square().sum() for table in embeds) / 2
-        return {'bpr': bpr / len(users), 'reg': self.settings.reg * decay / len(users)}
+        decay = sum(table.square().sum() for table in decayed) / 2
+        return {'bpr': bpr_loss(*rows) / len(rows[0]), 'reg': self.settings.reg * decay / len(rows[0])}
 
     @torch.no_grad()
     def scores(self):
@@ -116,13 +124,29 @@ def cholesky(matrix, flag):
     try:
         return torch.linalg.cholesky(matrix)
     except torch.linalg.LinAlgError as error:
-        raise InputError(f'--{flag} is so small that the equations have no solution in floating point: '
-                         'raise it.') from error
+        raise nearly_singular(flag) from error
+
+
+def nearly_singular(flag):
+    return InputError(f'--{flag} is so small that the equations have no solution in floating point: raise it.')
 
 
 def xavier(shape, generator):
     """A trainable matrix, Xavier uniform."""
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape, device=generator.device), generator=generator))
+
+
+def xavier_linear(n_in, n_out, generator, shifted=True):
+    """A linear layer, Xavier uniform, with a shift of zeros to begin with or without any."""
+    layer = Linear(n_in, n_out, generator)
+    nn.init.xavier_uniform_(layer.weight, generator=generator)
+    layer.bias = nn.Parameter(torch.zeros_like(layer.bias)) if shifted else None
+    return layer
+
+
+def all_decay(model):
+    """Half the squares of all parameters: what Adam's `weight_decay` of 1 takes the gradient of."""
+    return sum(parameter.square().sum() for parameter in model.parameters()) / 2
 
 
 def dropped_out(table, rate, generator):

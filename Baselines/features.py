@@ -17,13 +17,15 @@ def feature_tables(dataset, model, device):
 
 
 class Projections(nn.Module):
-    """F_m = X_m W_m' + b_m (I, d) of every modality."""
+    """F_m = X_m W_m' + b_m (I, d) of every modality; shifted: false where nothing would depend on b_m."""
 
-    def __init__(self, tables, latdim, generator):
+    def __init__(self, tables, latdim, generator, shifted=True):
         super().__init__()
         self.tables = tables
         self.layers = nn.ModuleDict({slot(name): Linear(table.shape[1], latdim, generator)
                                      for name, table in tables.items()})
+        for layer in () if shifted else self.layers.values():
+            layer.bias = None
 
     def forward(self, items=None):
         """name -> F_m, or its rows of the given items (B,)."""

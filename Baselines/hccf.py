@@ -25,8 +25,8 @@ class HCCF(EmbeddingModel):
     training, at every step, each entry of the graph and of H is dropped with probability `edge_drop`. The contrast, NCE
     as in SPEC section 6, is over the batch's users and positive items:
         cl = ssl_reg sum_l (C(users; Z^(l), G^(l)) + C(items; Z^(l), G^(l)))
-    Not the paper's: HYPER_SCALE, a single layer of mixing, BPR in place of a margin loss, means in place of sums, and
-    no decay of W and V.
+    Decayed are the batch's outputs, so that neither W nor V undoes it; the paper decays all parameters. Not the paper's
+    either: HYPER_SCALE, a single layer of mixing, BPR in place of a margin loss, and means in place of sums.
     """
 
     flags = EmbeddingModel.flags | {'gnn_layer', 'hyperedges', 'edge_drop', 'ssl_reg', 'temp', 'cl_sample', 'nce_chunk'}
@@ -65,7 +65,8 @@ class HCCF(EmbeddingModel):
         for near, far in views:
             contrast = contrast + cross_modal_loss({'local': near, 'global': far}, *nodes, settings.temp,
                                                    settings.nce_chunk)
-        return {**self.triple_losses(outputs, users, positives, negatives), 'cl': settings.ssl_reg * contrast}
+        return {**self.triple_losses(outputs, users, positives, negatives, decayed=outputs),
+                'cl': settings.ssl_reg * contrast}
 
 
 def over_hyperedges(hyper, mix, table):

@@ -2,10 +2,12 @@
 of Rendle, Krichene, Zhang, Koren, "Revisiting the Performance of iALS on Item Recommendation Benchmarks", RecSys 2022,
 arXiv 2110.14037."""
 import torch
+import torch.nn.functional as F
 
-from Baselines.common import Baseline, cholesky, xavier
+from Baselines.common import Baseline, cholesky, nearly_singular, xavier
 from DataHandler import UserRows
 from Utils.Errors import InputError
+from Utils.Graph import Csr
 from Utils.Metrics import DotScores
 
 ENTRIES = {'cpu': 2**14, 'cuda': 2**18}  # rows of vectors, or of normal equations, held at a time
@@ -18,7 +20,8 @@ class IALS(Baseline):
             + reg (sum_u (n_u + alpha I) ||w_u||^2 + sum_i (n_i + alpha U) ||h_i||^2)
 
     with n_u, n_i the numbers of training interactions (the second paper's exponent nu is 1). Embeddings begin Xavier
-    uniform, not normal as the papers have it. `begin_epoch` returns L, which a sweep never raises.
+    uniform, not normal as the papers have it. `begin_epoch` returns L, which a sweep never raises. Decayed is every
+    embedding, the more the more interactions it has.
     """
 
     flags = frozenset({'latdim', 'alpha', 'reg'})
@@ -44,7 +47,8 @@ class IALS(Baseline):
     def objective(self):
         users, items = self.user_embeds.double(), self.item_embeds.double()
         alpha, reg = self.settings.alpha, self.settings.reg
-        errors = ((users[self.rows.users] * items[self.rows.items]).sum(1) - 1).square().sum()
+        interactions = Csr(self.rows.starts, self.rows.items, torch.ones_like(self.rows.items), self.rows.shape)
+        errors = (interactions.products(users, items) - 1).square().sum()
         everywhere = ((users.T @ users) * (items.T @ items)).sum()
         decay = sum(ridges(rows, len(fixed), alpha, reg) @ solved.square().sum(1)
                     for rows, fixed, solved in ((self.rows, items, users), (self.item_rows, users, items)))
@@ -65,26 +69,45 @@ def least_squares(rows, fixed, alpha, reg):
         sum_(j in r) (<w, f_j> - 1)^2 + alpha sum_(all j) <w, f_j>^2 + reg (n_r + alpha N) ||w||^2
 
     f_j the rows of fixed (N, d), n_r the number of interactions. Returns the w of all rows.
-    The second sum's part of the normal equations is one matrix for all rows, the Gramian. In float64: the equations
-    have the square of the vectors' condition number. Rows of like length are solved together.
+    With the eigenvectors of alpha sum_j f_j f_j' as axes, all that rows of the same length do not share is
+        (S + K'K) w = K'1,  S diagonal, K (n_r, d) the vectors of the row's interactions
+    which a row of fewer than d interactions solves by the Woodbury identity with a matrix n_r x n_r,
+        w = S^-1 K' (Identity + K S^-1 K')^-1 1
+    In float64: the equations have the square of the vectors' condition number.
     """
-    vectors = torch.cat([fixed, fixed.new_zeros(1, fixed.shape[1])]).double()  # the last fills up the shorter rows
-    gramian = alpha * vectors.T @ vectors
-    ridge = ridges(rows, len(fixed), alpha, reg)
-    solved = vectors.new_empty(len(rows.counts), fixed.shape[1])
-    lengths, order = rows.counts.sort(descending=True, stable=True)
-    start, held = 0, ENTRIES[fixed.device.type]
-    while start < len(order):
-        longest = int(lengths[start])
-        batch = order[start:start + max(1, held // max(longest, len(gramian)))]
-        entries = rows.batch(batch)
-        places = torch.arange(len(entries.rows), device=fixed.device) - (
-            entries.counts.cumsum(0) - entries.counts)[entries.rows]
-        index = entries.items.new_full((len(batch), longest), len(fixed))
-        index[entries.rows, places] = entries.items
-        known = vectors[index]  # (B, longest, d)
-        equations = torch.baddbmm(gramian.expand(len(batch), -1, -1), known.mT, known)
-        equations.diagonal(dim1=1, dim2=2).add_(ridge[batch, None])
-        solved[batch] = torch.cholesky_solve(known.sum(1)[:, :, None], cholesky(equations, 'reg'))[:, :, 0]
-        start += len(batch)
-    return solved
+    vectors = fixed.double()
+    squares, axes = torch.linalg.eigh(alpha * vectors.T @ vectors)
+    turned = vectors @ axes
+    solved = torch.zeros(len(rows.counts), len(axes), dtype=vectors.dtype, device=vectors.device)
+    lengths, order = rows.counts.sort(stable=True)
+    groups = order.split(lengths.unique_consecutive(return_counts=True)[1].tolist())
+    for group in groups:
+        length = int(rows.counts[group[0]])
+        if not length:
+            continue
+        diagonal = squares.clamp(min=0) + reg * (length + alpha * len(fixed))
+        if diagonal.min() < diagonal.max() * torch.finfo(diagonal.dtype).eps:
+            raise nearly_singular('reg')
+        solve = by_own_equations if length < len(axes) else by_normal_equations
+        for some in group.split(max(1, ENTRIES[fixed.device.type] // max(length, len(axes) * (length >= len(axes))))):
+            places = rows.starts[some, None] + torch.arange(length, device=fixed.device)
+            solved[some] = solve(F.embedding(rows.items[places], turned), diagonal)
+    return solved @ axes.T
+
+
+def by_own_equations(known, diagonal):
+    """w (B, d) of the vectors (B, n, d) of rows with n interactions, by matrices (B, n, n)."""
+    scale = diagonal.rsqrt()
+    known = known * scale
+    equations = known @ known.mT
+    equations.diagonal(dim1=1, dim2=2).add_(1)  # so that none of its eigenvalues is below 1
+    ones = known.new_ones(*known.shape[:2], 1)
+    answers = torch.cholesky_solve(ones, torch.linalg.cholesky(equations))
+    return (known.mT @ answers)[:, :, 0] * scale
+
+
+def by_normal_equations(known, diagonal):
+    """The same by matrices (B, d, d)."""
+    equations = known.mT @ known
+    equations.diagonal(dim1=1, dim2=2).add_(diagonal)
+    return torch.cholesky_solve(known.sum(1)[:, :, None], cholesky(equations, 'reg'))[:, :, 0]

@@ -4,34 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from Baselines.common import require_at_most
 from Baselines.features import Projections, feature_tables
+from Baselines.item_graphs import cosines_with, edge_weights, nearest, nearest_by_features
 from Baselines.lightgcn import LightGCN
 from Utils.Layers import unit_rows
-from Utils.Utils import rows_of
-
-BLOCK = 1024  # rows of similarities held at a time
-
-
-def nearest(table, k):
-    """The k largest cosines of every item (I, d), its own among them, and the items they are with: (I, k) both."""
-    table = unit_rows(table)
-    best = [(some @ table.T).topk(k) for some in table.split(BLOCK)]
-    return tuple(torch.cat(parts) for parts in zip(*best, strict=True))
-
-
-def cosines_with(table, neighbours):
-    """The cosines of every item (I, d) with its neighbours (I, k). Differentiable in the table."""
-    table = unit_rows(table)
-    return torch.einsum('id,ikd->ik', table, rows_of(table, neighbours))
-
-
-def edge_weights(cosines, neighbours):
-    """The entries of D^-1/2 S D^-1/2 at the neighbours (I, k), S_ij = max(0, cosine(i, j)) there and 0 elsewhere,
-    D = diagonal of S's row sums."""
-    similarities = cosines.relu()
-    scale = similarities.sum(1, keepdim=True).clamp(min=1e-12).rsqrt()
-    return scale * similarities * rows_of(scale, neighbours)[..., 0]
 
 
 class LATTICE(LightGCN):
@@ -42,7 +18,8 @@ class LATTICE(LightGCN):
         H   = A^item_layers E_i
         out = users of LightGCN, items of LightGCN + norm(H)
     Who is near in F_m is found anew each epoch; the weights of these edges follow F_m, and train it, at every step.
-    (The paper speaks of one graph that follows F_m.)
+    (The paper speaks of one graph that follows F_m.) Decayed are the batch's embeddings E; W_m comes in by cosines,
+    modal_weight by a softmax and H at unit length, so that none of them could undo it.
     """
 
     needs_features = True
@@ -53,10 +30,8 @@ class LATTICE(LightGCN):
         tables = feature_tables(dataset, type(self).__name__, generator.device)
         self.projections = Projections(tables, settings.latdim, generator)
         self.modal_weight = nn.Parameter(torch.zeros(len(tables), device=generator.device))
-        require_at_most('item_links', settings.item_links, dataset.n_items,
-                        f'{dataset.n_items} items of {dataset.name}')
-        found = [nearest(table, settings.item_links) for table in tables.values()]
-        self.raw = [(neighbours, edge_weights(cosines, neighbours)) for cosines, neighbours in found]
+        found = nearest_by_features(dataset, settings, tables)
+        self.raw = [(neighbours, edge_weights(cosines, neighbours)) for cosines, neighbours in found.values()]
         self.register_buffer('neighbours', torch.stack([neighbours for neighbours, _ in self.raw]))  # (M, I, k)
 
     @torch.no_grad()

@@ -4,7 +4,8 @@ from Utils.Graph import normalised_graph
 
 
 class LightGCN(EmbeddingModel):
-    """E^(l+1) = D^-1/2 A D^-1/2 E^(l), A = [[0, R], [R', 0]]; the outputs are the mean of E^(0) .. E^(gnn_layer)."""
+    """E^(l+1) = D^-1/2 A D^-1/2 E^(l), A = [[0, R], [R', 0]]; the outputs are the mean of E^(0) .. E^(gnn_layer).
+    Decayed are the batch's embeddings E^(0), all that there is to train."""
 
     flags = EmbeddingModel.flags | {'gnn_layer'}
 

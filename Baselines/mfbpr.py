@@ -4,4 +4,4 @@ from Baselines.common import EmbeddingModel
 
 
 class MFBPR(EmbeddingModel):
-    """Matrix factorisation trained by BPR: the embeddings themselves are the outputs."""
+    """Matrix factorisation trained by BPR: the embeddings themselves are the outputs, and what is decayed."""

@@ -14,7 +14,8 @@ class NGCF(EmbeddingModel):
 
     The outputs are E^(0) and all the layers' E^(l), rows of unit length, side by side: n = (1 + gnn_layer) d. The unit
     length and the dropout of outputs in place of messages are the authors' program's, not the paper's equations'. The
-    paper's node dropout and its decay of W_1, W_2 are left out.
+    paper's node dropout is left out. Decayed are the batch's embeddings E^(0), as in that program; the paper decays
+    W_1 and W_2 as well, which the unit length keeps from undoing it.
     """
 
     flags = EmbeddingModel.flags | {'gnn_layer', 'message_drop'}

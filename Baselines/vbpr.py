@@ -5,7 +5,7 @@ from torch import nn
 
 from Baselines.common import EmbeddingModel, xavier
 from Baselines.features import feature_tables
-from Utils.Utils import bpr_loss, rows_of
+from Utils.Utils import rows_of
 
 
 class VBPR(EmbeddingModel):
@@ -15,8 +15,8 @@ class VBPR(EmbeddingModel):
 
     with f_i (D,) the features of all modalities joined, E (D, d), beta (D,), and gamma, theta (d,). What depends on
     the user alone (the paper's alpha and b_u) ranks nothing and is left out. As a product of tables, the user's
-    row is [gamma_u, theta_u, 1] and the item's [gamma_i, f_i [E, beta] + [0, b_i]]. E and beta are not decayed
-    (the paper's lambda_E = 0).
+    row is [gamma_u, theta_u, 1] and the item's [gamma_i, f_i [E, beta] + [0, b_i]]. Decayed are these rows of the
+    batch, where the paper decays the parameters and leaves out E (lambda_E = 0): E then grows as theta shrinks.
     """
 
     needs_features = True
@@ -43,9 +43,6 @@ class VBPR(EmbeddingModel):
                      for rows, size in zip((self.user_rows, self.item_rows), self.rows.shape, strict=True))
 
     def losses(self, users, positives, negatives):
-        """bpr and reg as `triple_losses` has them, reg with the biases; only the batch's features are projected."""
-        bpr = bpr_loss(self.user_rows(users), self.item_rows(positives), self.item_rows(negatives))
-        decayed = [rows_of(self.user_embeds, users), *(rows_of(table, items) for items in (positives, negatives)
-                                                       for table in (self.item_embeds, self.item_bias))]
-        decay = sum(table.square().sum() for table in decayed) / 2
-        return {'bpr': bpr / len(users), 'reg': self.settings.reg * decay / len(users)}
+        """As `row_losses` has them; only the batch's features are projected."""
+        items = self.item_rows(positives), self.item_rows(negatives)
+        return self.row_losses((self.user_rows(users), *items), (rows_of(self.user_embeds, users), *items))

@@ -48,13 +48,8 @@ class Problem:
 
     def __init__(self, shape, data_dir):
         self.shape = shape
-        folder = Path(data_dir or '.') / shape.name
         rng = np.random.default_rng(0)
-        if data_dir and folder.is_dir():
-            matrices = {split: load_matrix(folder, stem) for split, stem in SPLITS.items()}
-        else:
-            matrices = {split: random_interactions(rng, shape, n)
-                        for split, n in zip(SPLITS, shape.interactions, strict=True)}
+        matrices = matrices_of(shape, data_dir, rng)
         features = {name: rng.normal(size=(shape.items, width)).astype(np.float32) for name, width in WIDTHS.items()}
         self.generator = torch.Generator().manual_seed(0)
         self.settings = parse(shape.flags.split())
@@ -97,6 +92,15 @@ class Problem:
         return Plain.recommender(adj, dict.fromkeys(WIDTHS, modal), model.user_embeds, model.item_embeds,
                                  model.project(), model.modal_weight, settings.gnn_layer, settings.ris_lambda,
                                  settings.ris_adj_lambda)
+
+
+def matrices_of(shape, data_dir, rng=None):
+    """The interactions of each split: the data set's, where its folder is in data_dir, else random ones."""
+    folder = Path(data_dir or '.') / shape.name
+    if data_dir and folder.is_dir():
+        return {split: load_matrix(folder, stem) for split, stem in SPLITS.items()}
+    rng = rng or np.random.default_rng(0)
+    return {split: random_interactions(rng, shape, n) for split, n in zip(SPLITS, shape.interactions, strict=True)}
 
 
 def random_interactions(rng, shape, n):

@@ -1,9 +1,11 @@
 """Time and memory of each stage, in its plain form (Benchmark/Plain.py) and in ours, in one run: python -m Benchmark
 
     --quick         TikTok's shapes only, without whole training steps and epochs: under a minute
+    --peers         other libraries instead, where they are installed: implicit (a sweep of iALS), RecBole (an epoch of
+                    LightGCN, full ranking), each beside ours, as peers.csv and a table
     --data_dir DIR  take TikTok's, Baby's and Sports' matrices from there; else random ones of the same size
     --to DIR        where the table and the picture go (default: results/figures/benchmark)
-    --publish       renew figures/benchmark.csv and .png, and the table in docs/RESULTS.md
+    --publish       renew figures/benchmark.csv and .png (with --peers peers.csv), and the table in docs/RESULTS.md
 
 Every form of every stage runs in a process of its own, forked before torch has done anything, so that its peak memory
 is its own. Both forms start from the same seed and their results are compared. Features are stand-ins: two modalities
@@ -25,6 +27,7 @@ import numpy as np
 import torch
 import torch._dynamo  # what the first optimiser imports: here once, and not in every process
 
+from Benchmark.Peers import WORK, peer_row
 from Benchmark.Stages import SHAPES, STAGES, Problem, epoch_counts, plain_needs, work
 from Experiments.Publish import add_place, settle_place
 from Experiments.Tables import PAGES, write_csv, write_markdown
@@ -200,10 +203,30 @@ def format_cell(column, value):
     return f'{value:.1e}' if column == 'max_rel_diff' else f'{value:.3g}'
 
 
+def compare_with_peers(options):
+    """The table of other libraries' times beside ours."""
+    print(f'torch {torch.__version__}, {torch.get_num_threads()} threads; ratio: times as long as ours')
+    print(f'{"work":16}{"shape":8}{"peer":18}' + ''.join(f'{name:>10}' for name in ('peer_s', 'ours_s', 'ratio')))
+    rows = []
+    for shape in list(SHAPES.values())[:1 if options.quick else None]:
+        for name in WORK:
+            row = peer_row(name, shape, options.data_dir, in_process)
+            rows.append({'work': row['work'], 'shape': row['shape'], 'peer': row['peer'],
+                         **{column: format_cell(column, row.get(column)) for column in ('peer_s', 'ours_s', 'ratio')},
+                         'note': row.get('note', '')})
+            work, place, peer, *cells, note = rows[-1].values()
+            print(f'{work:16}{place:8}{peer:18}' + ''.join(f'{cell:>10}' for cell in cells) + f'  {note}'.rstrip(),
+                  flush=True)
+    write_csv(options.to / 'peers.csv', rows)
+    write_markdown('peers', rows, options.to, PAGES if options.publish else ())
+    print(f'written: {options.to / "peers.csv"}')
+
+
 def command_line():
     parser = Parser(prog=f'python -m {NAME}', description=__doc__, allow_abbrev=False,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help="TikTok's shapes, no training steps and epochs")
+    parser.add_argument('--peers', action='store_true', help='measure other libraries where they are installed')
     parser.add_argument('--data_dir', help='take the matrices from the data set folders below this one')
     parser.add_argument('--csv', help=argparse.SUPPRESS)
     add_place(parser, 'benchmark')
@@ -216,6 +239,9 @@ def main(argv=None):
     if options.csv:
         raise InputError('--csv is now --to DIR: the folder for benchmark.csv and all else that is written.')
     settle_place(parser, options, 'benchmark')
+    if options.peers:
+        compare_with_peers(options)
+        return
     path, partial = options.to / 'benchmark.csv', options.to / 'benchmark.partial.csv'
     rates = in_process(machine_rates)
     print(f'torch {torch.__version__}, {torch.get_num_threads()} threads: {rates[0] / 1e9:.0f} GFLOP/s in float32 '

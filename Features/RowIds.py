@@ -3,8 +3,9 @@ import re
 
 import numpy as np
 
+from Datasets.columns import bare
 from Features.Arrays import NUMPY, ids_as_text
-from Features.Tables import with_header_or_not
+from Features.Tables import ITEM_NAMES, with_header_or_not
 from Formats.Tables import open_table
 from Formats.Words import listed, shown
 from Utils.Errors import InputError
@@ -50,7 +51,7 @@ def _unquoted(line):
 
 
 def _checked(path, ids, n_rows, known):
-    if len(ids) == n_rows + 1 and ids[0] not in known:
+    if ids and ids[0] not in known and (len(ids) == n_rows + 1 or bare(ids[0]).replace('-', '_') in ITEM_NAMES):
         ids = ids[1:]  # below a header
     if len(ids) != n_rows:
         raise InputError(f'{path} has {len(ids):,} ids, but the features have {n_rows:,} rows: {EXPECTED}.')

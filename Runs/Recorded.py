@@ -14,7 +14,7 @@ EARLIER = {
     'patience': None, 'checkpoint_every': 1, 'precision': None, 'cl_sample': None, 'nce_chunk': None,
     'neighbours': 100, 'shrink': 10.0, 'ridge': 100.0, 'alpha': 0.1, 'message_drop': 0.1, 'edge_drop': 0.1,
     'clusters': 100, 'proto_reg': 1e-3, 'hyperedges': 128, 'embed_drop': 0.3, 'item_links': 10, 'item_layers': 1,
-    'graph_skip': 0.9}
+    'graph_skip': 0.9, 'routing': 3, 'ssl_task': 'fac'}
 
 
 def read_config(folder, advice):

@@ -36,6 +36,12 @@ class Csr:
         return F.embedding_bag(self.cols, dense, self.starts, mode='sum', include_last_offset=True,
                                per_sample_weights=self.values)
 
+    def products(self, left, right):
+        """<row r of left, row c of right> of every stored entry (r, c), in their order; the values play no part. No row
+        is copied to the entries."""
+        structure = csr_tensor(Csr(self.starts, self.cols, left.new_zeros(len(self.cols)), self.shape))
+        return torch.sparse.sampled_addmm(structure, left, right.T, beta=0).values()
+
 
 def csr_tensor(matrix):
     with warnings.catch_warnings():

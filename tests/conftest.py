@@ -14,10 +14,12 @@ import torch.nn.functional as F
 from saved_runs import save_run
 
 from Baselines import BASELINES
+from Benchmark import Plain
 from DataHandler import Dataset
 from Experiments import Pool
 from Experiments.Tables import FIGURES, PAGES, ROOT
 from Main import main
+from Model import slot
 from Params import parse
 
 torch.set_num_threads(1)  # on inputs this small threads would only wait for one another
@@ -184,6 +186,51 @@ def check_losses(model, w, expected):
     for name, parameter in model.named_parameters():
         assert parameter.grad.any(), name
         close(parameter.grad, w[name].grad)
+
+
+def unit_features(dataset):
+    return {name: Plain.unit(torch.as_tensor(table).double()) for name, table in dataset.features.items()}
+
+
+def projected(w, dataset):
+    """F_m of every modality, of the parameters of a model with `Projections`."""
+    return {name: table @ w[f'projections.layers.{slot(name)}.weight'].T
+            + w.get(f'projections.layers.{slot(name)}.bias', 0)
+            for name, table in unit_features(dataset).items()}
+
+
+def generator_like(model):
+    """One that will draw what the model's will."""
+    generator = torch.Generator()
+    generator.set_state(model.generator.get_state())
+    return generator
+
+
+def linear(w, name, table):
+    return table @ w[f'{name}.weight'].T + w[f'{name}.bias']
+
+
+def in_batch(rows, columns, temp):
+    """Of row b against all columns of the batch, its own the one to be found."""
+    total = 0
+    for b, row in enumerate(rows):
+        logits = [row @ column / temp for column in columns]
+        total = total - logits[b] + torch.stack(logits).exp().sum().log()
+    return total / len(rows)
+
+
+def item_graph(table, k):
+    """D^-1/2 S D^-1/2 of a table's k nearest, by loops: S_ij the cosine where j is among them and it is positive."""
+    n = len(table)
+    cosines = [[float(a @ b / (a.norm() * b.norm()).clamp(min=1e-12)) for b in table.detach()] for a in table.detach()]
+    rows = []
+    for i, a in enumerate(table):
+        near = sorted(range(n), key=lambda j: -cosines[i][j])[:k]
+        rows.append(torch.stack([Plain.unit(a[None])[0] @ Plain.unit(b[None])[0] if j in near and cosines[i][j] > 0
+                                 else a.sum() * 0 for j, b in enumerate(table)]))
+    s = torch.stack(rows)
+    degrees = s.sum(1)
+    return torch.stack([torch.stack([s[i, j] / (degrees[i] * degrees[j]).sqrt() for j in range(n)]) for i in range(n)])
 
 
 def embeds_of(w):

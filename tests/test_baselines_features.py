@@ -12,33 +12,27 @@ from conftest import (
     USERS,
     WIDTHS,
     all_scores,
+    check_losses,
     close,
+    item_graph,
     lightgcn,
     links_of,
     make_dataset,
     make_model,
+    projected,
     result_of_run,
+    trainable,
     triple_losses,
+    unit_features,
     weights,
 )
 
-from Baselines import BASELINES, lattice
+from Baselines import BASELINES, item_graphs
 from Benchmark import Plain
 from Model import slot
 from Utils.Errors import InputError
 
-MODELS = ('vbpr', 'lgcnm', 'bm3', 'lattice', 'diffmm')
-
-
-def unit_features(dataset):
-    return {name: Plain.unit(torch.as_tensor(table).double()) for name, table in dataset.features.items()}
-
-
-def projected(model, dataset):
-    """F_m of every modality, of the models with `Projections`."""
-    w = weights(model)
-    return {name: table @ w[f'projections.layers.{slot(name)}.weight'].T + w[f'projections.layers.{slot(name)}.bias']
-            for name, table in unit_features(dataset).items()}
+MODELS = [name for name, model in BASELINES.items() if model.needs_features]
 
 
 def check_triple_losses(model, *parts):
@@ -51,7 +45,7 @@ def test_vbpr_is_its_formula(rng):
     dataset = make_dataset(rng, WIDTHS)
     model = make_model('vbpr', dataset, '--reg 0.3')
     torch.nn.init.normal_(model.item_bias, generator=model.generator)
-    w, features = weights(model), torch.cat([*unit_features(dataset).values()], 1)
+    w, features = trainable(model), torch.cat([*unit_features(dataset).values()], 1)
     gamma_u, theta = w['user_embeds'].split(6, 1)
     embedding, beta = w['projection'][:, :6], w['projection'][:, 6]
     expected = torch.empty(N_USERS, N_ITEMS, dtype=torch.float64)
@@ -60,17 +54,19 @@ def test_vbpr_is_its_formula(rng):
             expected[u, i] = (w['item_bias'][i, 0] + gamma_u[u] @ w['item_embeds'][i]
                               + theta[u] @ (embedding.T @ features[i]) + beta @ features[i])
     close(all_scores(model), expected)
-    check_triple_losses(model, expected, (w['user_embeds'], torch.cat([w['item_embeds'], w['item_bias']], 1)), 0.3)
+    shown = torch.cat([features @ embedding, (features @ beta)[:, None] + w['item_bias']], 1)
+    check_losses(model, w, triple_losses(expected, (w['user_embeds'], torch.cat([w['item_embeds'], shown], 1)), 0.3))
 
 
 def test_lgcnm_is_a_lightgcn_of_each_part(rng):
     dataset = make_dataset(rng, WIDTHS)
     model = make_model('lgcnm', dataset, '--gnn_layer 2 --reg 0.3')
-    w = weights(model)
-    parts = zip(w['user_embeds'].split(6, 1), [w['item_embeds'], *projected(model, dataset).values()], strict=True)
+    w = trainable(model)
+    items = [w['item_embeds'], *projected(w, dataset).values()]
+    parts = zip(w['user_embeds'].split(6, 1), items, strict=True)
     expected = sum(users @ items.T for users, items in (lightgcn(links_of(dataset), *part, 2) for part in parts))
     close(all_scores(model), expected)
-    check_triple_losses(model, expected, (w['user_embeds'], w['item_embeds']), 0.3)
+    check_losses(model, w, triple_losses(expected, (w['user_embeds'], torch.cat(items, 1)), 0.3))
 
 
 @pytest.mark.parametrize('drop', [0, 0.4])
@@ -96,12 +92,12 @@ def test_bm3_is_its_formula(rng, drop):
     item_table = item_table + w['item_embeds']
     users, items = user_table[USERS], item_table[POSITIVES]
     item_target, user_target = target(items), target(users)
-    shown = [table[POSITIVES] for table in projected(model, dataset).values()]
+    shown = [table[POSITIVES] for table in projected(weights(model), dataset).values()]
     terms = model.losses(USERS, POSITIVES, NEGATIVES)
     close(terms['rec'], away(predicted(users), item_target) + away(predicted(items), user_target))
     close(terms['align'], 0.7 * sum(away(predicted(table), item_target) for table in shown))
     close(terms['mask'], 0.7 * sum(away(predicted(table), target(table)) for table in shown))
-    close(terms['reg'], 0.3 * ((users**2).sum() + (items**2).sum()) / 8)
+    close(terms['reg'], 0.3 * ((predicted(users)**2).sum() + (predicted(items)**2).sum()) / 8)
     close(all_scores(model), predicted(user_table) @ predicted(item_table).T)
 
 
@@ -115,28 +111,14 @@ def test_no_gradient_reaches_the_targets_of_bm3(rng):
     assert not model.item_embeds.grad.any()
 
 
-def item_graph(table, k):
-    """D^-1/2 S D^-1/2 of a table's k nearest, by loops: S_ij the cosine where j is among them and it is positive."""
-    n = len(table)
-    cosines = [[float(a @ b / (a.norm() * b.norm()).clamp(min=1e-12)) for b in table.detach()] for a in table.detach()]
-    rows = []
-    for i, a in enumerate(table):
-        near = sorted(range(n), key=lambda j: -cosines[i][j])[:k]
-        rows.append(torch.stack([Plain.unit(a[None])[0] @ Plain.unit(b[None])[0] if j in near and cosines[i][j] > 0
-                                 else a.sum() * 0 for j, b in enumerate(table)]))
-    s = torch.stack(rows)
-    degrees = s.sum(1)
-    return torch.stack([torch.stack([s[i, j] / (degrees[i] * degrees[j]).sqrt() for j in range(n)]) for i in range(n)])
-
-
 def test_item_graph_against_loops(rng, monkeypatch):
-    monkeypatch.setattr(lattice, 'BLOCK', 3)
+    monkeypatch.setattr(item_graphs, 'BLOCK', 3)
     table = torch.as_tensor(rng.normal(size=(N_ITEMS, 4))).requires_grad_()
-    found, neighbours = lattice.nearest(table.detach(), 5)
-    cosines = lattice.cosines_with(table, neighbours)
+    found, neighbours = item_graphs.nearest(table.detach(), 5)
+    cosines = item_graphs.cosines_with(table, neighbours)
     torch.testing.assert_close(cosines.detach(), found)
     ours = torch.zeros(N_ITEMS, N_ITEMS, dtype=torch.float64).scatter(1, neighbours,
-                                                                    lattice.edge_weights(cosines, neighbours))
+                                                                    item_graphs.edge_weights(cosines, neighbours))
     expected = item_graph(table, 5)
     torch.testing.assert_close(ours, expected)
     pull = torch.as_tensor(rng.normal(size=(N_ITEMS, N_ITEMS)))
@@ -145,8 +127,8 @@ def test_item_graph_against_loops(rng, monkeypatch):
 
 def test_an_item_without_features_has_no_links():
     table = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 0.1]], requires_grad=True)
-    neighbours = lattice.nearest(table.detach(), 2)[1]
-    values = lattice.edge_weights(lattice.cosines_with(table, neighbours), neighbours)
+    neighbours = item_graphs.nearest(table.detach(), 2)[1]
+    values = item_graphs.edge_weights(item_graphs.cosines_with(table, neighbours), neighbours)
     values.sum().backward()
     assert not values[0].any()
     assert values[1:].isfinite().all()
@@ -162,7 +144,7 @@ def test_lattice_is_its_formula(rng):
     w = weights(model)
     graph = sum(share * (0.3 * item_graph(raw, 4) + 0.7 * item_graph(learned, 4)) for share, raw, learned in
                 zip(w['modal_weight'].softmax(0), unit_features(dataset).values(),
-                    projected(model, dataset).values(), strict=True))
+                    projected(weights(model), dataset).values(), strict=True))
     users, items = lightgcn(links_of(dataset), w['user_embeds'], w['item_embeds'], 2)
     expected = users @ (items + Plain.unit(graph @ graph @ w['item_embeds'])).T
     close(all_scores(model), expected)
@@ -179,7 +161,7 @@ def test_the_learned_links_follow_the_projection_from_the_next_epoch(rng):
     assert torch.equal(model.neighbours, before)
     model.begin_epoch(None)
     assert torch.equal(model.neighbours[0], before[0])
-    assert torch.equal(model.neighbours[1], lattice.nearest(model.projections()['text'].detach(), 4)[1])
+    assert torch.equal(model.neighbours[1], item_graphs.nearest(model.projections()['text'].detach(), 4)[1])
     assert not torch.equal(model.neighbours[1], before[1])
 
 
@@ -254,7 +236,9 @@ def test_who_needs_features_says_so(rng, name):
 
 
 @pytest.mark.parametrize('flags', ['vbpr', 'lgcnm', 'bm3 --ssl_reg 1 --epoch 20', 'lattice', 'diffmm',
-                                   'diffmm --cl_method 1', 'lattice --modalities text --item_links 40'])
+                                   'diffmm --cl_method 1', 'lattice --modalities text --item_links 40',
+                                   'slmrec --temp 0.2', 'slmrec --ssl_task fm', 'mmgcl', 'mgcn', 'freedom', 'grcn',
+                                   'clcrec', 'mmgcn'])
 def test_withheld_items_are_found(rng, tmp_path, flags):
     result = result_of_run(tmp_path, rng, flags)
     assert result['best_val']['test']['recall'] > 0.9

@@ -10,6 +10,7 @@ from conftest import (
     check_losses,
     close,
     embeds_of,
+    generator_like,
     lightgcn,
     links_of,
     loopless,
@@ -25,13 +26,6 @@ from Benchmark import Plain
 
 CONTRASTED = ('sgl', 'ncl', 'hccf')
 BOTH = N_USERS, N_ITEMS
-
-
-def generator_like(model):
-    """One that will draw what the model's will."""
-    generator = torch.Generator()
-    generator.set_state(model.generator.get_state())
-    return generator
 
 
 def contrast(a, b, temp):
@@ -190,11 +184,11 @@ def test_hccf_is_its_formula(rng, drop):
             nodes = near + far + nodes
             total = total + nodes
             cl = cl + contrast(near.split(BOTH), far.split(BOTH), 0.4)
-        return scores_of(total.split(BOTH)), cl
+        return total.split(BOTH), cl
 
-    close(all_scores(model), layers(0)[0])
-    scores, cl = layers(drop)
-    check_losses(model, w, {**triple_losses(scores, embeds_of(w), 0.3), 'cl': 0.7 * cl})
+    close(all_scores(model), scores_of(layers(0)[0]))
+    outputs, cl = layers(drop)
+    check_losses(model, w, {**triple_losses(scores_of(outputs), outputs, 0.3), 'cl': 0.7 * cl})
 
 
 def test_a_sample_of_the_nodes_is_an_unbiased_pick(generator):

@@ -105,10 +105,11 @@ def demo(tmp_path_factory):
     'itemknn', 'ease', 'ials --epoch 3 --reg 0.01 --alpha 0.3', 'mfbpr --epoch 12', 'ngcf --epoch 16 --gnn_layer 1',
     'lightgcn', 'sgl', 'ncl', 'hccf --epoch 8 --gnn_layer 1 --hyperedges 8 --reg 0.1', 'vbpr', 'lgcnm',
     'bm3 --epoch 15 --lr 0.02 --ssl_reg 0.1 --embed_drop 0.1 --reg 1e-5 --gnn_layer 1', 'lattice --epoch 3',
-    'diffmm --epoch 2'])
+    'diffmm --epoch 2', 'slmrec --temp 0.2', 'slmrec --ssl_task fd', 'mmgcl', 'mgcn', 'freedom --edge_drop 0.5', 'grcn',
+    'clcrec', 'mmgcn'])
 def test_the_demo_is_ranked_better_than_by_popularity(demo, flags):
     """The structure planted there is found by small models in a few epochs."""
-    out = demo / flags.split()[0]
+    out = demo / flags.replace(' ', '')
     assert main(f'--data demo --data_dir {demo} --out {out} --device cpu --latdim 16 --batch 512 --dims 20 --epoch 5 '
                 f'--lr 0.03 --tstEpoch 20 --cl_sample 64 --model {flags}'.split()) == 0
     result = json.loads((out / 'result.json').read_text())

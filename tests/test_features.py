@@ -250,6 +250,7 @@ def test_ids_in_an_array(tmp_path):
 
 
 @pytest.mark.parametrize(('content', 'message'), [
+    ('item_id\na\nb\n', '2 ids, but'),
     ('a\nb\n', '2 ids, but the features have 3 rows'), ('a\nb\nc\nd\n', '4 ids'), ('x\ny\nz\n', 'no id of an item'),
     ('a\nb\na\n', "'a' has features twice: .*row 0 .* and .*row 2"), ('a,1,2\nb,3,4\nc,5,6\n', '3 columns'),
     ('a,0\nb,1\nc,7\n', 'which of its columns'), ('', 'is empty'), ('a\n\nc\n', '2 ids')])

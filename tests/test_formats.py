@@ -164,9 +164,9 @@ def written_user_lists(matrices, out):
 
 
 @pytest.mark.parametrize(('name', 'written'), [
-    ('tiktok', written_csv), ('tiktok', written_json_lines), ('tiktok', written_parquet), ('tiktok', written_colons),
-    ('tiktok', written_lists), ('tiktok', written_user_lists), ('sports', written_json_lines),
-    ('sports', written_lists)])
+    *((name, written) for name in ('tiktok', 'sports')
+      for written in (written_csv, written_json_lines, written_parquet, written_colons, written_lists)),
+    ('tiktok', written_user_lists)])
 def test_published_data_through_every_format_and_back(tmp_path, name, written):
     matrices = of_real(name)
     assert run(tmp_path, *written(matrices, tmp_path)) == 0
@@ -273,7 +273,9 @@ PLAIN = [(f'u{n % 5}', f'i{n}') for n in range(50)]
     ('\ufeff' + TABLE.rstrip(), ()), (TABLE.replace('\n', '\n\n  \n'), ()), (TABLE.replace('\n', ',\n'), ()),
     (TABLE.replace('\n', ',\n').replace('time,', 'time'), ()), (TABLE.replace('time', 'time,'), ()),
     ('sep=;\n' + TABLE.replace(',', ';'), ()), (TABLE.replace(',', '\t'), ()), (TABLE.replace(',', ' , '), ()),
-    (TABLE.replace(',', '   ').replace('\n', ' \n '), ()), (TABLE.replace(',', '::'), ()),
+    (TABLE.replace(',', '   ').replace('\n', ' \n '), ()),
+    ('user item\ru0 i0\r  \r' + '\r'.join(f'{user} {item}' for user, item in PLAIN[1:]), ()),
+    (TABLE.replace(',', '::'), ()),
     ('"' + TABLE.replace(',', '","').replace('\n', '"\n"')[:-1], ()),
     ('"' + TABLE.replace(',', '"\t"').replace('\n', '"\n"')[:-1], ()),
     (TABLE.replace('user,item', 'User ID,Product-Id'), ()), (TABLE.replace('user', '"#USER"'), ()),

@@ -190,7 +190,7 @@ RESULT = {'dataset': 'tiny', 'seconds': 3, 'best_val': None, 'best_test': {'epoc
 FINISH = f"touch checkpoint.pt embeddings.npz; echo '{json.dumps(RESULT)}' > result.json"
 
 
-def jobs_in(folder, *names, flags='--model lightgcn --data tiny'):
+def jobs_in(folder, *names, flags='--model lightgcn --data tiny --epoch 50'):
     return [Job(folder / name, tuple(flags.split())) for name in names]
 
 
@@ -247,7 +247,7 @@ def test_a_run_that_fails_does_not_stop_the_others(launched, tmp_path, capsys):
     assert str(error.value) == (
         f'The runs {tmp_path / "a"}, {tmp_path / "c"} failed: Main.py: too wide. The run {tmp_path / "b"} failed: exit '
         f'code 1. The others are made. To see all that the first of them says: python {ROOT / "Main.py"} --model '
-        f'lightgcn --data tiny --out {tmp_path / "a"} --resume')
+        f'lightgcn --data tiny --epoch 50 --out {tmp_path / "a"} --resume')
     assert f'{tmp_path / "a"} failed: Main.py: too wide.' in capsys.readouterr().out, 'at once, too'
 
     launched.found.clear()
@@ -323,13 +323,13 @@ def test_the_time_that_is_left_is_that_of_the_runs_most_alike(tmp_path, monkeypa
     monkeypatch.setattr(Estimates, 'RESULTS', tmp_path / 'results')
 
     def save(folder, seconds, flags, threads=2):
-        settings = asdict(parse([*flags.split(), '--data', 'tiny']))
+        settings = asdict(parse(['--epoch', '50', *flags.split(), '--data', 'tiny']))
         folder.mkdir(parents=True)
         (folder / 'result.json').write_text(json.dumps(
             {'config': {'settings': settings, 'threads': threads}, 'seconds': seconds}))
 
     def about(flags, threads=None):
-        job = Job(Path('x'), (*flags.split(), '--data', 'tiny'))
+        job = Job(Path('x'), ('--epoch', '50', *flags.split(), '--data', 'tiny'))
         return Estimates.Estimates([tmp_path / 'own'], threads).seconds(job)
 
     assert about('--model lightgcn') is None

@@ -81,6 +81,6 @@ def test_its_grid_has_as_many_points_as_the_others(tmp_path, name):
     content['models'] |= json.loads(f'{{{GRID}}}')
     path = tmp_path / 'grids.json'
     path.write_text(json.dumps(content))
-    _, _, points, _ = Sweep.plan(['--grids', str(path), '--model', name, '--out', 'x'])
-    _, _, others, _ = Sweep.plan(['--grids', str(path), '--model', 'lightgcn', '--out', 'x'])
+    points, others = (Sweep.Sweep(['--grids', str(path), '--model', model, '--out', 'x']).planned
+                      for model in (name, 'lightgcn'))
     assert len(points) == len(others)

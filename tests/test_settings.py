@@ -130,7 +130,7 @@ def test_a_sweep_by_the_grids_is_the_same_without_own_defaults(monkeypatch, name
 
     def settings():
         monkeypatch.setattr(Sweep, 'check_validation', lambda _: None)
-        return [job.settings for jobs in Sweep.plan(plan)[3] for job in jobs]
+        return [job.settings for _, *jobs in Sweep.Sweep(plan).planned for same in jobs for job in same]
 
     with_own = settings()
     monkeypatch.setattr(Params, 'own_defaults', lambda *_: {})

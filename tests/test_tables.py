@@ -99,13 +99,19 @@ def test_what_was_written_is_read(table):
 
 
 def by_csv(line, separator):
-    """The cells of a line by the csv module, which has nothing after a closing quote; blanks may be there."""
+    """The cells of a line by the csv module, which knows no blanks but spaces, and these not behind a closing quote."""
+    def cells_of(line):
+        return next(csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True))
+
     try:
-        cells, = csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True)
+        cells = cells_of(line)
+        if not any(cell.strip(BLANKS).startswith('"') for cell in cells):
+            return cells
     except csv.Error:
-        line = re.sub(f'"[{re.escape(BLANKS.replace(separator, ""))}]+(?={re.escape(separator)}|$)', '"', line)
-        cells, = csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True)
-    return cells
+        pass
+    blanks, between = re.escape(BLANKS.replace(separator, '')), re.escape(separator)
+    line = re.sub(f'"[{blanks}]+(?={between}|$)', '"', re.sub(f'(^|{between})[{blanks}]+(?=")', r'\1', line))
+    return cells_of(line)
 
 
 def honest_rows(content, separator, quotes):
