@@ -8,10 +8,9 @@ from statistics import mean
 from DataHandler import find_folder, load_matrix
 from Datasets.generate import ensure_generated
 from Experiments.Grids import name_of, words_of
-from Experiments.Jobs import Job
+from Experiments.Jobs import Job, settings_by
 from Experiments.SavedRuns import read_run, told
 from Experiments.Tables import replacing, write_csv
-from Params import parse
 from Runs.Lock import Lock
 from Utils.Errors import InputError
 
@@ -19,7 +18,7 @@ from Utils.Errors import InputError
 def jobs_of(point, seeds, flags, root):
     """The runs of one point in root/seed<S>. InputError if Main.py would not take their flags."""
     jobs = [Job(root / f'seed{seed}', (*flags, *words_of(point), '--seed', str(seed))) for seed in seeds]
-    parse(list(jobs[0].flags))
+    settings_by(jobs[0].flags)
     return jobs
 
 
@@ -27,7 +26,7 @@ def check_distinct(points, flags):
     """InputError where two points are the same settings in other words."""
     seen = {}
     for point in points:
-        settings = parse([*flags, *words_of(point)], combined=False)
+        settings = settings_by([*flags, *words_of(point)], combined=False)
         key = json.dumps(told(asdict(settings)), sort_keys=True)
         if key in seen:
             raise InputError(f'The points {seen[key]} and {name_of(point)} are the same: leave one of them out.')

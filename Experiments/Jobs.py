@@ -10,6 +10,11 @@ from Runs.Recorded import read_line
 from Utils.Errors import InputError
 
 
+def settings_by(flags, combined=True):
+    """The settings of a command line, those of its --like among them; InputError where Main.py would not take it."""
+    return read_line(list(flags), MODELS, combined)[0]
+
+
 @dataclass(frozen=True)
 class Job:
     """A run to be made: its folder, and the flags of Main.py without --out."""
@@ -22,7 +27,7 @@ class Job:
 
     @cached_property
     def settings(self):
-        return told(asdict(read_line(list(self.flags), MODELS)[0]))
+        return told(asdict(settings_by(self.flags)))
 
     @property
     def name(self):

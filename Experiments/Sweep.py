@@ -39,14 +39,14 @@ from Experiments.Choice import (
     write_results,
 )
 from Experiments.Grids import OURS, Range, name_of, points_of, read_grid, read_grids, words_of
-from Experiments.Jobs import Job, missing
+from Experiments.Jobs import Job, missing, settings_by
 from Experiments.Pool import make_runs
 from Experiments.Progress import counted
 from Experiments.SavedRuns import describe, read_metrics, read_run
 from Experiments.Search import PRUNERS, SEARCHES, Space, Study, pruner_of
 from Experiments.Slots import add_slots, slots_of
 from Experiments.Sources import Source
-from Params import Parser, number, parse
+from Params import Parser, number
 from Runs.Lock import Lock
 from Utils.Command import run_command
 from Utils.Errors import InputError
@@ -95,7 +95,7 @@ class Sweep(Source):
             setattr(options, name, list(dict.fromkeys(getattr(options, name))))
         self.space = Space(self.grid)
         self.study = Study(options.out, self.space, options.seeds,
-                           options.prune and pruner_of(options.prune, parse(list(self.flags)).epoch))
+                           options.prune and pruner_of(options.prune, settings_by(self.flags, False).epoch))
         self.planned, self.by_folder = [], {}  # [(point, its jobs)]; folder of a run -> one of these
         for point in self._first_points():
             self._add(point)
@@ -104,7 +104,7 @@ class Sweep(Source):
         self.final = None  # jobs of the chosen point, once it is chosen
         self.needed = bool(missing(self.jobs)) or (options.search == 'tpe' and len(self.planned) < options.trials)
         if self.needed:
-            check_validation(parse(list(self.jobs[0].flags if self.jobs else self.flags)))
+            check_validation(settings_by(self.jobs[0].flags if self.jobs else self.flags, False))
 
     def _read(self, flags):
         """(flags of every run, grid)"""
@@ -123,7 +123,7 @@ class Sweep(Source):
             flags = (*common, *flags)  # what the command line says comes last, and counts
         else:
             grid = read_grid(options.grid)
-        parse(list(flags))
+        settings_by(flags, combined=False)
         for flag in grid:
             if given(flag, flags):
                 raise InputError(f'--{flag} is both swept and given for every run: leave one out.')
@@ -154,7 +154,7 @@ class Sweep(Source):
     def _possible(self, point):
         """Whether Main.py takes these settings together."""
         try:
-            parse([*self.flags, *words_of(point)])
+            settings_by([*self.flags, *words_of(point)])
         except InputError as error:
             log(f'{name_of(point)} is left out: {error}')
             return False
