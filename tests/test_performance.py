@@ -66,8 +66,9 @@ def test_run_makes_the_published_table(made, tables, tmp_path, to):
                    *(f'{data}/baselines/lightgcn/gnn_layer={layers}/seed421' for data in ('tiktok', 'baby')
                      for layers in (1, 2))}
     rows = [row for row in rows_of(to / 'performance.csv') if row['seeds']]
+    of_mdmns = [('tiktok', 'MDMNS')] * len(performance.MDMNS)
     assert [(row['data set'], row['model']) for row in rows] == [
-        ('tiktok', 'LightGCN'), ('tiktok', 'VBPR'), *[('tiktok', 'MDMNS')] * 3, ('baby', 'LightGCN')]
+        ('tiktok', 'LightGCN'), ('tiktok', 'VBPR'), *of_mdmns, ('baby', 'LightGCN')]
     assert [row['settings'] for row in rows[:2]] == ['gnn_layer 1 (of 2)', 'image+audio, reg 0.1 (of 2)']
     assert [(row['data set'], row['model'], row['settings'], row['chosen']) for row in rows_of(to / 'grids.csv')] == [
         ('baby', 'lightgcn', 'gnn_layer 1', 'yes'), ('baby', 'lightgcn', 'gnn_layer 2', ''),
