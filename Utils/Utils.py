@@ -32,6 +32,11 @@ def modal_bpr_loss(outputs, users, positives, negatives, batch):
     return sum(terms) / batch
 
 
+def batch_decay(users, positives, negatives):
+    """mean_b (||u||^2 + ||p||^2 + ||n||^2)/2 of rows (B, d)."""
+    return sum(rows.square().sum() for rows in (users, positives, negatives)) / (2 * len(users))
+
+
 def embedding_decay(*tables):
     """Sum of the squares of whole embedding tables."""
     return sum(table.square().sum() for table in tables)
@@ -54,12 +59,13 @@ def noise_levels(steps):
     return tuple(steps // part for part in (10, 8, 4, 2))
 
 
-def multi_level_loss(outputs, levels, temp, noise, sample=None, chunk=None):
+def multi_level_loss(outputs, levels, temp, noise, sample=None, chunk=None, noised_fused=False):
     """Fused against each modality's output, and each modality's items against their own noised copies.
 
     noise: (modality, number of the level) -> standard normal draws (I, d). sample: (users, items), index vectors
     of the rows to take the means over, for an estimate of each mean; None: all rows. Zero levels all compare the
-    items with themselves, so they are computed once.
+    items with themselves, so they are computed once. noised_fused: the fused items too are compared with noised copies
+    of themselves, as MDMNS's figure has it and the release does not.
     """
     some_users, some_items = sample or (None, None)
 
@@ -67,11 +73,14 @@ def multi_level_loss(outputs, levels, temp, noise, sample=None, chunk=None):
         return unit_nce(rows if index is None else rows_of(rows, index), columns, temp, index, chunk)
 
     units = {name: tuple(unit_rows(table) for table in pair) for name, pair in outputs.items()}
-    fused_users, fused_items = units.pop(FUSED)
+    fused_users, fused_items = units[FUSED]
     zero_levels = Counter(levels)[0]
     loss = 0
     for name, (users, items) in units.items():
-        loss = loss + contrast(fused_users, users, some_users) + contrast(fused_items, items, some_items)
+        if name != FUSED:
+            loss = loss + contrast(fused_users, users, some_users) + contrast(fused_items, items, some_items)
+        elif not noised_fused:
+            continue
         if zero_levels:
             same = (unit_self_nce(items, temp, chunk) if sample is None
                     else contrast(items, items.detach(), some_items))
