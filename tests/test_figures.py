@@ -184,13 +184,13 @@ def test_variants(tmp_path, to, made):
     assert rows['softmax']['epoch, times the released'] == '2.00', '30 s over the mean of 10 s and 20 s'
     empty = {name: value for name, value in rows['fused-joint'].items() if name not in ('about', 'variant', 'flags')}
     assert set(empty.values()) == {''}
-    variants.main(['--root', str(root), '--to', str(to), '--run', '--seeds', '1', '--variants', 'softmax',
-                   'decay-batch'])
-    assert [folder.parent.name for folder in made] == ['softmax', 'decay-batch']
-    assert read_run(made[1]).settings['reg'] == 0.01
     save('items', 1, [0.1, 0.2], 1, '--temp 0.3')
     with pytest.raises(InputError, match=r'differs from .*released.* in temp'):
         variants.main(['--root', str(root), '--to', str(to)])
+    variants.main(['--root', str(tmp_path / 'new'), '--to', str(to), '--run', '--seeds', '1', '--variants', 'softmax',
+                   'decay-batch'])
+    assert [folder.parent.name for folder in made] == ['softmax', 'decay-batch']
+    assert read_run(made[1]).settings['reg'] == 0.01
 
 
 def test_sensitivity_reads_the_settings_not_the_names(tmp_path, to):
