@@ -24,12 +24,12 @@ def epoch_on(device, shape, method, data_dir):
     """(seconds of the fastest epoch with its evaluation, most memory in bytes, width) of one published command."""
     settings = parse([*shape.flags.split(), '--cl_method', str(method)])
     set_precision(settings.precision, device)
-    torch.cuda.reset_peak_memory_stats(device)
     rng = np.random.default_rng(0)
     matrices = matrices_of(shape, data_dir, rng)
     features = {name: rng.normal(size=(shape.items, width)).astype(np.float32) for name, width in WIDTHS.items()}
     dataset = Dataset(shape.name, features=features, **matrices)
     rows = UserRows(dataset.train, device)
+    torch.cuda.reset_peak_memory_stats(device)  # once something is there: before, CUDA has not begun
     withheld = {'val': UserRows(dataset.val, device), 'test': UserRows(dataset.test, device)}
     training = Training(MDMNS, settings, dataset, rows)
     times = []

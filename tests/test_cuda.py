@@ -5,6 +5,8 @@ from conftest import SMALL, make_dataset, planted, random_matrix, write_dataset
 from test_golden import close as near
 
 from Baselines import BASELINES
+from Benchmark.OnDevice import epoch_on
+from Benchmark.Stages import Shape
 from DataHandler import UserRows
 from Main import main
 from Model import MDMNS
@@ -72,7 +74,8 @@ def test_every_model(name, rng):
     """An epoch on the device; then the same state gives the same scores there and on the CPU, as does a closed form
     that is solved on both."""
     dataset = make_dataset(rng, {'image': 5, 'text': 3})
-    settings = parse(f'{SMALL} --model {name}'.split())
+    # all other items are neighbours: among equally similar ones each device has its own choice
+    settings = parse(f'{SMALL} --model {name} --neighbours {dataset.n_items - 1}'.split())
     scores = {}
     for device in ('cuda', 'cpu'):
         training = Training(MODELS[name], settings, dataset, UserRows(dataset.train, torch.device(device)))
@@ -102,3 +105,11 @@ def test_a_run_goes_on(tmp_path, rng):
     for ours, theirs in zip(rows['whole'][1:], rows['halves'][1:], strict=True):
         ours, theirs = (torch.tensor([float(x) for x in row.split(',')[:-1]]) for row in (ours, theirs))
         near(theirs, ours, 1e-3)
+
+
+def test_the_cost_of_an_epoch():
+    shape = Shape('small', 50, 40, (300, 40, 40), '--latdim 8 --dims 16 --batch 32 --topk 5')
+    seconds, memory, width = epoch_on(torch.device('cuda:0'), shape, 1, None)
+    assert 0 < seconds < 60
+    assert memory > 4 * 8 * (50 + 40)
+    assert width == 8
