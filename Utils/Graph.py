@@ -46,6 +46,7 @@ class Csr:
 def csr_tensor(matrix):
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'Sparse CSR tensor support is in beta')
+        warnings.filterwarnings('ignore', 'Sparse invariant checks are implicitly disabled')
         return torch.sparse_csr_tensor(matrix.starts, matrix.cols, matrix.values, matrix.shape, check_invariants=False)
 
 
