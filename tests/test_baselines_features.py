@@ -242,5 +242,5 @@ def test_who_needs_features_says_so(rng, name):
                                    'clcrec', 'mmgcn'])
 def test_withheld_items_are_found(rng, tmp_path, flags):
     result = result_of_run(tmp_path, rng, flags)
-    assert result['best_val']['test']['recall'] > 0.9
+    assert result['best_val']['test']['recall'] > 0.8
     assert result['popularity']['recall'] < 0.5
