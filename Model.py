@@ -9,13 +9,14 @@ from torch import nn
 from DataHandler import UserRows, require_features
 from Params import TRAINED
 from Utils.Adam import Adam
-from Utils.Diffusion import Denoiser, GaussianDiffusion, denoising_losses, draw_fusion
+from Utils.Diffusion import Denoiser, GaussianDiffusion, draw_fusion, losses_by_parts, part_rows
 from Utils.Errors import InputError
 from Utils.FastSampling import make_sampler
 from Utils.Graph import Graph, drop_entries, normalised_graph
 from Utils.Layers import Linear, MatrixProjection, random_bits, unit_rows
 from Utils.Metrics import DotScores
 from Utils.Pass import Pass
+from Utils.Ranks import add_up_gradients, gathered, own_parts
 from Utils.TimeLogger import progress
 from Utils.Utils import (
     FUSED,
@@ -204,34 +205,39 @@ class MDMNS(nn.Module):
 
     def train_denoisers(self, boundary=lambda: None):
         """What is left of a pass over all users' rows; the mean loss of each denoiser."""
-        settings, generator, device = self.settings, self.generator, self.generator.device
-        self.denoiser_pass = steps = self.denoiser_pass or Pass(len(self.user_embeds), generator)
+        self.denoiser_pass = steps = self.denoiser_pass or Pass(len(self.user_embeds), self.generator)
         with torch.no_grad():
             features = self.project()
         guides = self.guides(features)
-        for users in steps.batches(settings.batch, 'denoisers'):
-            x_0 = self.rows.batch(users)
-            losses = {}
-            for name in self.modalities:
-                timesteps = torch.randint(settings.steps, (len(users),), generator=generator, device=device)
-                noise = torch.randn(x_0.shape, generator=generator, device=device)
-                kept = random_bits(x_0.shape, generator)
-                fusion = (draw_fusion(len(users), settings.latdim, settings.guide_fused_hidden_dim, generator)
-                          if guides else None)
-                error, alignment = denoising_losses(
-                    self.diffusion, self.denoisers[slot(name)], x_0, timesteps, noise, features[name],
-                    self.item_embeds.detach(), guides.get(name), fusion, kept,
-                    settings.precision == 'bf16')
-                loss = error.mean() + settings.e_loss * alignment.mean()
-                self.denoiser_optimisers[name].zero_grad()
-                loss.backward()
-                self.denoiser_optimisers[name].step()
-                losses[f'diffusion_{name}'] = loss
-            steps.add(losses)
+        for users in steps.batches(self.settings.batch, 'denoisers'):
+            steps.add({f'diffusion_{name}': self.train_denoiser(name, users, features[name], guides.get(name))
+                       for name in self.modalities})
             boundary()
         for optimiser in self.denoiser_optimisers.values():
             optimiser.zero_grad()  # frees the gradients until the next epoch
         return steps.means()
+
+    def train_denoiser(self, name, users, features, guide):
+        """A step of a modality's denoiser on the rows of users (B,): its loss, of this process's share of them."""
+        settings, generator, device = self.settings, self.generator, self.generator.device
+        shape = n, _ = len(users), self.rows.shape[1]
+        timesteps = torch.randint(settings.steps, (n,), generator=generator, device=device)
+        noise = torch.randn(shape, generator=generator, device=device)
+        kept = random_bits(shape, generator)
+        fusion = (None if guide is None else
+                  draw_fusion(n, settings.latdim, settings.guide_fused_hidden_dim, generator))
+        denoiser, optimiser = self.denoisers[slot(name)], self.denoiser_optimisers[name]
+        optimiser.zero_grad()
+        total = 0
+        for error, alignment in losses_by_parts(
+                self.diffusion, denoiser, self.rows, users, timesteps, noise, features, self.item_embeds.detach(),
+                guide, fusion, kept, settings.precision == 'bf16'):
+            loss = error.sum() / n + settings.e_loss * (alignment.sum() / n)
+            loss.backward()
+            total = total + loss.detach()
+        add_up_gradients(denoiser.parameters())
+        optimiser.step()
+        return total
 
     def rebuild_graphs(self):
         """Each user's rebuild_k largest items of the sample become the modal graphs (section 3)."""
@@ -239,18 +245,27 @@ class MDMNS(nn.Module):
         users = torch.arange(len(self.user_embeds), device=self.generator.device)
         tops = self.sampled_tops(users.split(self.settings.batch), k)
         self.modal_adj = {
-            name: drop_entries(normalised_graph(users.repeat_interleave(k), torch.cat(top).flatten(), self.rows.shape),
+            name: drop_entries(normalised_graph(users.repeat_interleave(k), top.flatten(), self.rows.shape),
                                self.settings.keepRate, self.generator) for name, top in tops.items()}
 
     @torch.inference_mode()
     def sampled_tops(self, batches, k):
-        """The k largest items (B, k) of every modality's sample of the users' rows, batch by batch."""
+        """The k largest items (U, k) of every modality's sample of the users' rows, batch by batch.
+
+        Each process samples its share of the rows, but all of them where noise is drawn.
+        """
         settings, generator = self.settings, self.generator
+        drawn = settings.sampling_steps or settings.sampling_noise
         samplers = {name: make_sampler(self.diffusion, self.denoisers[slot(name)], settings.sampling_steps,
                                        settings.sampling_noise, generator) for name in self.modalities}
-        tops = {name: [] for name in self.modalities}
+        sampled, tops = [], {name: [] for name in self.modalities}
         for users in progress(batches, 'graphs'):
-            x_0 = self.rows.batch(users)
-            for name, sample_rows in samplers.items():
-                tops[name].append(sample_rows(x_0).topk(k, dim=1).indices)
-        return tops
+            for part in [slice(None)] if drawn else own_parts(len(users), part_rows(self.rows.shape[1])):
+                x_0 = self.rows.batch(users[part])
+                sampled.append(users[part])
+                for name, sample_rows in samplers.items():
+                    tops[name].append(sample_rows(x_0).topk(k, dim=1).indices)
+        tops = {name: torch.cat(top) for name, top in tops.items()}
+        if drawn:
+            return tops
+        return {name: gathered(top, len(self.user_embeds), torch.cat(sampled)) for name, top in tops.items()}

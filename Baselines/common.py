@@ -1,5 +1,7 @@
 """What the baselines share: the training loop's defaults (see Main.py), embeddings with the BPR loss, propagation.
 
+Where several processes share a run, losses are this process's part of them (Utils/Ranks.py).
+
 Shapes: U users, I items, B triples in a batch, d = latdim.
 """
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from Utils.Device import free_memory
 from Utils.Errors import InputError, is_out_of_memory
 from Utils.Layers import Linear
 from Utils.Metrics import DotScores
+from Utils.Ranks import own_rows
 from Utils.Utils import bpr_loss, rows_of
 
 
@@ -73,7 +76,7 @@ class EmbeddingModel(Baseline):
         A decay of embeddings alone says little where matrices come between them and the scores: what it takes from the
         embeddings, matrices that are not decayed give back.
         """
-        decay = sum(table.square().sum() for table in decayed) / 2
+        decay = sum(own_rows(table).square().sum() for table in decayed) / 2
         return {'bpr': bpr_loss(*rows) / len(rows[0]), 'reg': self.settings.reg * decay / len(rows[0])}
 
     @torch.no_grad()
@@ -146,7 +149,7 @@ def xavier_linear(n_in, n_out, generator, shifted=True):
 
 def all_decay(model):
     """Half the squares of all parameters: what Adam's `weight_decay` of 1 takes the gradient of."""
-    return sum(parameter.square().sum() for parameter in model.parameters()) / 2
+    return sum(own_rows(parameter).square().sum() for parameter in model.parameters()) / 2
 
 
 def dropped_out(table, rate, generator):
