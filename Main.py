@@ -171,12 +171,13 @@ def start(argv, company):
             if settings.recommend is not None and company.first:
                 recommend_from(out.path, argv)
             return
-        if company.size > 1 and not trained_by_gradients(work[0].model):
-            log(f'{work[0].model} has no gradients to share: one process works, the others have nothing to do')
+        settings, state = work
+        if company.size > 1 and not trained_by_gradients(settings.model):
+            log(f'{settings.model} has no gradients to share: one process works, the others have nothing to do')
             company = company.first_alone()
             if company is None:
                 return
-        run(*work, company)
+        run(settings, out, state, company)
 
 
 def trained_by_gradients(model):

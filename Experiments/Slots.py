@@ -1,4 +1,4 @@
-"""How many runs of Main.py work at a time, and what each of them has to itself: --jobs, --devices, --devices_per_run."""
+"""How many runs of Main.py work at a time, and what each has to itself: --jobs, --devices, --devices_per_run."""
 import os
 import subprocess
 import sys

@@ -8,6 +8,8 @@ With W'V computed once, a step costs O(B width^2) in place of O(B I width); only
 """
 import torch
 
+from Utils.Ranks import gathered, own_rows
+
 
 def make_sampler(diffusion, denoiser, sampling_steps=0, sampling_noise=False, generator=None):
     """A function RowBatch -> sampled rows (B, I); what it computes is `diffusion.sample`.
@@ -18,7 +20,7 @@ def make_sampler(diffusion, denoiser, sampling_steps=0, sampling_noise=False, ge
         return lambda x_0: diffusion.sample(denoiser, x_0.dense(denoiser.last.weight.dtype), sampling_steps,
                                             sampling_noise, generator)
     last, first = denoiser.last, denoiser.first_items
-    hidden_to_first = last.weight.T @ first  # V'W: (width, width)
+    hidden_to_first = gathered(own_rows(last.weight.T) @ first, last.weight.shape[1])  # V'W: (width, width)
     bias_to_first = last.bias @ first
     coefficients = [(float(a), float(b)) for a, b in
                     zip(diffusion.posterior_mean_coef1, diffusion.posterior_mean_coef2, strict=True)]

@@ -38,8 +38,8 @@ def main_in_ranks(lines, folder, environments=None):
         os.environ |= {'TORCHELASTIC_RUN_ID': 'test', 'RANK': str(rank), 'WORLD_SIZE': str(len(lines)),
                        'LOCAL_RANK': str(rank), 'LOCAL_WORLD_SIZE': str(len(lines)), 'MASTER_ADDR': '127.0.0.1',
                        'MASTER_PORT': str(port)}
-        for stream, name in ((sys.stdout, 'out'), (sys.stderr, 'err')):
-            stream.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
         for number, name in ((1, 'out'), (2, 'err')):
             os.dup2(os.open(folder / f'{name}{rank}', os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
         sys.stdout, sys.stderr = os.fdopen(1, 'w', closefd=False), os.fdopen(2, 'w', closefd=False)

@@ -1,8 +1,8 @@
 """A run that several processes share is that of one process, up to the order of sums; and how such a run ends."""
 import csv
 import json
-import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, WIDTHS, planted, write_dataset
+from conftest import SMALL, planted, write_dataset
 from ranks import in_ranks, main_in_ranks
 
 import Utils.Ranks as Ranks
@@ -179,7 +179,7 @@ def test_a_run_goes_on_with_another_number_of_processes(line, tmp_path):
             assert main(words) == 0
         else:
             assert main_in_ranks([words] * size, tmp_path) == [(0, '')] * size
-            assert [bool((tmp_path / f'out{rank}').read_text()) for rank in range(size)] == [True] + [False] * (size - 1)
+            assert [rank for rank in range(size) if (tmp_path / f'out{rank}').read_text()] == [0]
     ours, alone = metrics_of(tmp_path / 'run'), metrics_of(tmp_path / 'alone')
     for row, expected in zip(ours, alone, strict=True):
         for name, value in expected.items():
@@ -213,7 +213,7 @@ def test_what_does_not_fit_is_told_of_once(line, rng, tmp_path, second, sentence
     assert [code for code, _ in ended] == [2, 2]
     assert other == ''
     assert first.count('\n') == 1
-    assert pytest.approx(1) == 1 and __import__('re').fullmatch(sentence, first.strip())
+    assert re.fullmatch(sentence, first.strip())
     assert not (tmp_path / 'run').exists()
 
 
@@ -235,11 +235,11 @@ def test_devices_that_do_not_fit(line, tmp_path, monkeypatch):
 @pytest.fixture
 def run_by_torchrun(line, tmp_path):
     """A run of two processes in its third epoch or later: (torchrun, process numbers by rank, its output)."""
-    out = open(tmp_path / 'said', 'w+')
-    process = subprocess.Popen(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', 'Main.py',
-         *line('run', '--epoch 100000')], cwd=ROOT, stdout=out, stderr=subprocess.STDOUT,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    with open(tmp_path / 'said', 'w') as said:
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', 'Main.py',
+             *line('run', '--epoch 100000')], cwd=ROOT, stdout=said, stderr=subprocess.STDOUT,
+            env={**os.environ, 'OMP_NUM_THREADS': '1'})
     until = time.monotonic() + 60
     while not (tmp_path / 'run' / 'checkpoint.previous.pt').exists():
         assert process.poll() is None
@@ -248,7 +248,6 @@ def run_by_torchrun(line, tmp_path):
     yield process, ranks_below(process.pid), tmp_path / 'said'
     process.kill()
     process.wait()
-    out.close()
 
 
 def ranks_below(parent):
@@ -281,5 +280,5 @@ def test_a_signal_stops_all_processes_saved(run_by_torchrun, line, tmp_path, num
     process.wait(60)
     assert said.read_text().count('Main.py: stopped in epoch') == 1
     state = load_checkpoint(tmp_path / 'run')
-    assert main(line('run', f'--resume --epoch 100000 --patience 1 --tstEpoch {10**6}')) in (0, 2)
     assert state['epoch'] >= 2
+    assert state['steps'] or state['figures'] is None  # where it stood, within an epoch or between two
