@@ -13,6 +13,7 @@ import torch.distributed as dist
 
 from Utils.Errors import InputError
 
+SMALL = 2**16  # values: smaller gradients are sent together
 _apart = ContextVar('apart', default=False)
 
 
@@ -83,7 +84,15 @@ def add_up_all(tensors):
 
 def add_up_gradients(parameters):
     """Give every rank the gradient of the sum of all ranks' losses."""
-    add_up_all([parameter.grad for parameter in parameters if parameter.grad is not None])
+    if not joined():
+        return
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    small = [grad for grad in grads if grad.numel() <= SMALL]
+    together = torch.cat([grad.flatten() for grad in small]) if small else None
+    add_up_all([*(grad for grad in grads if grad.numel() > SMALL), *([together] if small else [])])
+    if small:
+        for grad, total in zip(small, together.split([grad.numel() for grad in small]), strict=True):
+            grad.copy_(total.view_as(grad))
 
 
 def gathered(rows, n, index=None):
