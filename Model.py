@@ -255,12 +255,12 @@ class MDMNS(nn.Module):
         Each process samples its share of the rows, but all of them where noise is drawn.
         """
         settings, generator = self.settings, self.generator
-        drawn = settings.sampling_steps or settings.sampling_noise
+        drawn, n_items = settings.sampling_steps or settings.sampling_noise, self.rows.shape[1]
         samplers = {name: make_sampler(self.diffusion, self.denoisers[slot(name)], settings.sampling_steps,
                                        settings.sampling_noise, generator) for name in self.modalities}
         sampled, tops = [], {name: [] for name in self.modalities}
         for users in progress(batches, 'graphs'):
-            for part in [slice(None)] if drawn else own_parts(len(users), part_rows(self.rows.shape[1])):
+            for part in [slice(None)] if drawn else own_parts(len(users), part_rows(len(users), n_items)):
                 x_0 = self.rows.batch(users[part])
                 sampled.append(users[part])
                 for name, sample_rows in samplers.items():

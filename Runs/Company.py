@@ -29,7 +29,7 @@ from Utils.Ranks import RankLostError, lost_ranks_told
 
 STEP = timedelta(seconds=60)  # within which every process has to answer while they compute
 PATIENT = timedelta(hours=2)  # for what takes some longer than others: reading the data, and the first one's writing
-LISTEN = 1.5  # seconds in which the first process says what it has to say
+LISTEN = 5  # seconds in which the first process, where it is left, says why the run ends
 LOST = 'One of the processes of the run was killed, or does not answer'
 OF_A_MACHINE = (*PLACE, 'data')  # flags that may differ from one to the other
 
@@ -76,6 +76,7 @@ class Ranks(Company):
                                 rank=rank, world_size=self.size, timeout=STEP)
         self.patient = dist.new_group(backend='gloo', timeout=PATIENT)
         self.rank, self.first = rank, rank == 0
+        self.ended_by_others = False
         self.local, self.here = (int(os.environ[name]) for name in ('LOCAL_RANK', 'LOCAL_WORLD_SIZE'))
         self.where = f' on {socket.gethostname()}' if self.here < self.size else ''
 
@@ -151,7 +152,7 @@ class Ranks(Company):
             self.store.compare_set('word', '', sentence)
 
     def may_speak(self):
-        """Whether it falls to this process to say why the run has ended: nobody else has."""
+        """Whether it falls to this process to say why the run ends: to the first one, or to one that hears nothing."""
         with suppress(RuntimeError):
             until = time.monotonic() + (0 if self.first else LISTEN)
             while time.monotonic() < until:
@@ -187,24 +188,24 @@ def run_in_company(name, function, memory_advice):
     except BaseException as error:
         company.leave_word(f'Process {company.rank}{company.where} ended with an error of the program '
                            f'({type(error).__name__}).')
-        company.may_speak()
         raise
     if code:
-        leave(company, code, name, said.getvalue())
+        leave(company, code, said.getvalue(), name)
     if dist.is_initialized():
         dist.destroy_process_group()
     return 0
 
 
-def leave(company, code, name, said):
-    """End this process at once, before others that no longer answer: its exchanges with them would never end."""
+def leave(company, code, said, name):
+    """End this process at once: its exchanges with others that no longer answer would never end.
+
+    said: what it had to say, which the first one has said already and another one leaves to that.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the processes that are left
-    if code == 2:
-        sentence = said.removeprefix(f'{name}: ').strip()
-        if sentence:
-            company.leave_word(sentence)
-        if company.may_speak() and said:
-            sys.stderr.write(said)
+    if code == 2 and not company.first and not company.ended_by_others:
+        company.leave_word(said.removeprefix(f'{name}: ').strip())
+    elif company.may_speak():
+        sys.stderr.write(said)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -215,12 +216,16 @@ def ended_by_others(company):
     """Let the end of another process, or torchrun's signal after it, end this one with what that one had to say."""
     def stopped(number, _):
         word = company.last_word()
-        raise InputError(word) if word else StoppedError(number, 'stopped; nothing was trained since the last save')
+        company.ended_by_others = bool(word)
+        raise InputError(word) if word else StoppedError(number, 'stopped without saving')
 
     before = install((signal.SIGTERM,), stopped)
     try:
         yield
     except RankLostError as error:
+        company.ended_by_others = True
+        if company.first:
+            company.may_speak()  # before others do
         raise InputError(company.last_word() or f'{LOST}: the run ends. What was saved last is kept, and --resume goes '
                          'on from there.') from error
     finally:

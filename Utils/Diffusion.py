@@ -14,7 +14,8 @@ from Utils.Ranks import add_up_all, own_parts
 from Utils.Utils import guess_error, reconstruction_errors
 
 DROPOUT = 0.5  # of the denoisers' input while they train
-PART_ENTRIES = 2**25  # of rows x items that are worked on at a time
+AT_ONCE = 2**25  # entries of rows x items up to which a batch is worked on as a whole
+PART_ENTRIES, PART_ROWS = 2**23, 256  # otherwise: a part's entries, and the rows that it has at least
 
 
 class Denoiser(nn.Module):
@@ -176,7 +177,7 @@ def losses_by_parts(diffusion, denoiser, rows, users, timesteps, noise, features
 
     What a part needs of the others, the guidance's `row_sums`, is added up first.
     """
-    parts = [(part, rows.batch(users[part])) for part in own_parts(len(users), part_rows(noise.shape[1]))]
+    parts = [(part, rows.batch(users[part])) for part in own_parts(len(users), part_rows(*noise.shape))]
     for part, x_0 in parts:
         diffusion.noised_rows_(x_0, timesteps[part], noise[part])
     sums = None
@@ -193,6 +194,6 @@ def losses_by_parts(diffusion, denoiser, rows, users, timesteps, noise, features
                             weights, kept[part], bf16, sums)
 
 
-def part_rows(n_items):
-    """How many rows are worked on at a time."""
-    return max(1, PART_ENTRIES // n_items)
+def part_rows(n_rows, n_items):
+    """How many rows of a batch are worked on at a time."""
+    return n_rows if n_rows * n_items <= AT_ONCE else max(PART_ROWS, PART_ENTRIES // n_items)

@@ -112,7 +112,8 @@ def test_rows_of_a_batch_a_part_at_a_time(dataset, monkeypatch):
     """The same draws and, up to the order of sums, the same training as the whole batch at once."""
     case = 'mdmns --epoch 1 --rebuild_k 2'
     expected = trained(dataset, case)
-    monkeypatch.setattr(Diffusion, 'PART_ENTRIES', 5 * dataset.n_items)
+    for name, value in (('AT_ONCE', 1), ('PART_ENTRIES', 5 * dataset.n_items), ('PART_ROWS', 2)):
+        monkeypatch.setattr(Diffusion, name, value)
     ours = trained(dataset, case)
     assert ours[0][1] == pytest.approx(expected[0][1], rel=1e-4)
     for name, table in expected[1].items():
