@@ -5,6 +5,7 @@ process that ends early leaves a word in torchrun's store; the others find it go
 one says why. Where the first one was killed, one of the others does.
 """
 import io
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import time
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -175,12 +177,17 @@ def run_in_company(name, function, memory_advice):
               'addresses that torchrun was given.', file=sys.stderr)
         return 2
 
-    def work():
-        with ended_by_others(company):
-            function(company)
-            company.meet()
+    said, told = io.StringIO(), []
 
-    said = io.StringIO()
+    def work():
+        try:
+            with ended_by_others(company):
+                function(company)
+                company.meet()
+        except InputError as error:
+            told.append(str(error))
+            raise
+
     aside = nullcontext() if company.first else redirect_stdout(open(os.devnull, 'w'))  # noqa: SIM115 (to the end)
     try:
         with aside, nullcontext() if company.first else redirect_stderr(said):
@@ -190,10 +197,19 @@ def run_in_company(name, function, memory_advice):
                            f'({type(error).__name__}).')
         raise
     if code:
+        for sentence in told:
+            tell_torchrun(sentence)
         leave(company, code, said.getvalue(), name)
     if dist.is_initialized():
         dist.destroy_process_group()
     return 0
+
+
+def tell_torchrun(sentence):
+    """Have it stand in what torchrun says at the end, which comes after all that this process can say."""
+    with suppress(KeyError, OSError):
+        Path(os.environ['TORCHELASTIC_ERROR_FILE']).write_text(json.dumps(
+            {'message': {'message': sentence, 'extraInfo': {'timestamp': str(int(time.time()))}}}))
 
 
 def leave(company, code, said, name):

@@ -1,7 +1,6 @@
 """Several processes that make a run together, forked from the tests' own, so that nothing has to be loaded again."""
 import multiprocessing
 import os
-import socket
 import sys
 import traceback
 from datetime import timedelta
@@ -28,16 +27,17 @@ def in_ranks(size, function, folder):
     return results
 
 
-def main_in_ranks(lines, folder, environments=None):
-    """Main.py as torchrun would start it, a command line per rank: [(exit code, stderr)]."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
+def main_in_ranks(lines, folder, meanwhile=lambda numbers: None):
+    """Main.py as torchrun would start it, a command line per rank: [(exit code, stderr)].
+
+    meanwhile: called with the process numbers. The code of a process that a signal ended is that, negative.
+    """
+    store = dist.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)  # torchrun's
 
     def work(rank):
         os.environ |= {'TORCHELASTIC_RUN_ID': 'test', 'RANK': str(rank), 'WORLD_SIZE': str(len(lines)),
                        'LOCAL_RANK': str(rank), 'LOCAL_WORLD_SIZE': str(len(lines)), 'MASTER_ADDR': '127.0.0.1',
-                       'MASTER_PORT': str(port)}
+                       'MASTER_PORT': str(store.port), 'TORCHELASTIC_USE_AGENT_STORE': 'True'}
         sys.stdout.flush()
         sys.stderr.flush()
         for number, name in ((1, 'out'), (2, 'err')):
@@ -45,11 +45,11 @@ def main_in_ranks(lines, folder, environments=None):
         sys.stdout, sys.stderr = os.fdopen(1, 'w', closefd=False), os.fdopen(2, 'w', closefd=False)
         return main(lines[rank])
 
-    codes = forked(len(lines), work, code_alone=True)
+    codes = forked(len(lines), work, True, meanwhile)
     return [(code, (folder / f'err{rank}').read_text()) for rank, code in enumerate(codes)]
 
 
-def forked(size, work, code_alone=False):
+def forked(size, work, code_alone=False, meanwhile=lambda numbers: None):
     """[work(rank)] of as many processes; code_alone: their exit codes, of which work returns one."""
     context = multiprocessing.get_context('fork')
     processes = []
@@ -76,6 +76,7 @@ def forked(size, work, code_alone=False):
         theirs.close()
         processes.append((process, ours))
     results = []
+    meanwhile([process.pid for process, _ in processes])
     for process, ours in processes:
         if not code_alone:
             assert ours.poll(LONGEST), 'a rank gives no answer'

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import SMALL, planted, write_dataset
-from ranks import in_ranks, main_in_ranks
+from ranks import LONGEST, in_ranks, main_in_ranks
 
 import Utils.Ranks as Ranks
 from Baselines import MODELS
@@ -42,28 +43,30 @@ def dataset(rng):
     return Dataset('tiny', features={name: table.astype(np.float32) for name, table in features.items()}, **splits)
 
 
-def trained(dataset, case):
-    """Losses, parameters and metrics of two epochs of a model; a batch has fewer rows than some have ranks."""
-    settings = parse(f'{SMALL} --batch 37 --lr 0.01 --model {case}'.split())
+def trained(dataset, case, epochs):
+    """Losses of a model's first epochs, then its parameters, scores and mean Recall."""
+    settings = parse(f'{SMALL} --batch 64 --lr 0.01 --model {case}'.split())
     training = Training(MODELS[settings.model], settings, dataset, UserRows(dataset.train))
-    figures = [training.train_epoch(lambda: None) for _ in range(2)]
-    metrics = evaluate(training.model.scores(), UserRows(dataset.train), {'test': UserRows(dataset.test)}, 5, 7)
-    return figures, {name: table.detach().numpy() for name, table in training.model.named_parameters()}, metrics
+    figures = [training.train_epoch(lambda: None) for _ in range(epochs)]
+    scores = training.model.scores()
+    metrics = evaluate(scores, UserRows(dataset.train), {'test': UserRows(dataset.test)}, 5, 7)
+    return (figures, {name: table.detach().numpy() for name, table in training.model.named_parameters()},
+            scores(torch.arange(dataset.n_users)).numpy(), metrics['test'].means()['recall'])
 
 
-@pytest.mark.parametrize('size', [2, 3])
-def test_every_model_learns_what_one_process_would(dataset, tmp_path, size):
-    together = in_ranks(size, lambda: {case: trained(dataset, case) for case in CASES}, tmp_path)
-    for case in CASES:
-        figures, parameters, metrics = trained(dataset, case)
+@pytest.mark.parametrize(('size', 'epochs', 'cases'), [(2, 1, CASES), (3, 2, ['mdmns --cl_method 1', 'diffmm'])])
+def test_every_model_learns_what_one_process_would(dataset, tmp_path, size, epochs, cases):
+    together = in_ranks(size, lambda: {case: trained(dataset, case, epochs) for case in cases}, tmp_path)
+    for case in cases:
+        figures, _, scores, recall = trained(dataset, case, epochs)
         for rank in range(size):
-            ours, tables, theirs = together[rank][case]
+            our_figures, parameters, our_scores, our_recall = together[rank][case]
             for epoch, expected in enumerate(figures):
-                assert ours[epoch] == pytest.approx(expected, rel=1e-4, abs=1e-6), case
+                assert our_figures[epoch] == pytest.approx(expected, rel=1e-4, abs=1e-6), case
             for name, table in parameters.items():
-                np.testing.assert_array_equal(tables[name], together[0][case][1][name], f'{case} {name}')
-                np.testing.assert_allclose(tables[name], table, 0, 2e-3, err_msg=f'{case} {name}')
-            np.testing.assert_allclose(theirs['test'].recall.mean(), metrics['test'].recall.mean(), atol=1e-4)
+                np.testing.assert_array_equal(table, together[0][case][1][name], f'{case} {name}')
+            np.testing.assert_allclose(our_scores, scores, 0, 1e-3 * np.abs(scores).max(), err_msg=case)
+            assert our_recall == pytest.approx(recall, abs=1e-4), case
 
 
 def normal(generator, *shape):
@@ -111,11 +114,11 @@ def test_shares_of_rows(tmp_path):
 def test_rows_of_a_batch_a_part_at_a_time(dataset, monkeypatch):
     """The same draws and, up to the order of sums, the same training as the whole batch at once."""
     case = 'mdmns --epoch 1 --rebuild_k 2'
-    expected = trained(dataset, case)
+    expected = trained(dataset, case, 1)
     for name, value in (('AT_ONCE', 1), ('PART_ENTRIES', 5 * dataset.n_items), ('PART_ROWS', 2)):
         monkeypatch.setattr(Diffusion, name, value)
-    ours = trained(dataset, case)
-    assert ours[0][1] == pytest.approx(expected[0][1], rel=1e-4)
+    ours = trained(dataset, case, 1)
+    assert ours[0][0] == pytest.approx(expected[0][0], rel=1e-4)
     for name, table in expected[1].items():
         np.testing.assert_allclose(ours[1][name], table, 0, 1e-3, err_msg=name)
     assert any((ours[1][name] != table).any() for name, table in expected[1].items())
@@ -204,7 +207,7 @@ def test_a_model_without_gradients_uses_one_process(line, tmp_path, model):
 
 @pytest.mark.parametrize(('second', 'sentence'), [
     ('--lr 0.01', r'Main.py: Process 1 was given another --lr than process 0 \(0.01 and 0.02\): .*'),
-    ('--epoch 2 --data other', r'Main.py: Process 1 has other interactions than process 0: .*'),
+    ('--data other', r'Main.py: Process 1 has other interactions, image features, text features than process 0: .*'),
     ('--data gone', r'Main.py: There is no data set folder .*gone.*'),
     ('--strange 1', r'Main.py: unrecognized arguments: --strange 1.*')])
 def test_what_does_not_fit_is_told_of_once(line, rng, tmp_path, second, sentence):
@@ -231,55 +234,73 @@ def test_devices_that_do_not_fit(line, tmp_path, monkeypatch):
         assert ended[1][1] == ''
 
 
-# By torchrun itself
+# How such a run ends
 
-@pytest.fixture
-def run_by_torchrun(line, tmp_path):
-    """A run of two processes in its third epoch or later: (torchrun, process numbers by rank, its output)."""
-    with open(tmp_path / 'said', 'w') as said:
-        process = subprocess.Popen(
-            [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', 'Main.py',
-             *line('run', '--epoch 100000')], cwd=ROOT, stdout=said, stderr=subprocess.STDOUT,
-            env={**os.environ, 'OMP_NUM_THREADS': '1'})
-    until = time.monotonic() + 60
-    while not (tmp_path / 'run' / 'checkpoint.previous.pt').exists():
-        assert process.poll() is None
+def saved(folder, epochs=2):
+    """Wait until a run has saved that many epochs."""
+    until = time.monotonic() + LONGEST
+    while not ((folder / 'checkpoint.previous.pt').exists() and len(metrics_of(folder)) >= epochs):
         assert time.monotonic() < until
-        time.sleep(0.05)
-    yield process, ranks_below(process.pid), tmp_path / 'said'
-    process.kill()
-    process.wait()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize('killed', [0, 2])
+def test_a_killed_process_ends_the_run(line, tmp_path, killed):
+    def meanwhile(numbers):
+        saved(tmp_path / 'run')
+        os.kill(numbers[killed], signal.SIGKILL)
+
+    ended = main_in_ranks([line('run', '--epoch 100000')] * 3, tmp_path, meanwhile)
+    assert [code for code, _ in ended] == [-9 if rank == killed else 2 for rank in range(3)]
+    said = [words for _, words in ended if words]
+    assert len(said) == 1
+    assert re.fullmatch(r'Main.py: One of the processes of the run was killed.*--resume goes on from there.\n', said[0])
+    assert load_checkpoint(tmp_path / 'run')['epoch'] >= 2
+
+
+@pytest.mark.parametrize(('number', 'to'), [(signal.SIGINT, [0, 1]), (signal.SIGTERM, [1])])
+def test_a_signal_stops_all_processes_saved(line, tmp_path, number, to):
+    """Also where only one of them gets it."""
+    def meanwhile(numbers):
+        saved(tmp_path / 'run')
+        for rank in to:
+            os.kill(numbers[rank], number)
+
+    (code, first), (other_code, other) = main_in_ranks([line('run', '--epoch 100000')] * 2, tmp_path, meanwhile)
+    assert code == other_code == 128 + number
+    assert re.fullmatch(r'Main.py: stopped in epoch \d+ and saved: --resume goes on from there\n', first)
+    assert other == ''
+    assert load_checkpoint(tmp_path / 'run')['epoch'] >= 2
 
 
 def ranks_below(parent):
     """rank -> process number, of torchrun's processes."""
     found = {}
     for folder in Path('/proc').glob('[0-9]*'):
-        try:
+        with suppress(OSError):
             if f'PPid:\t{parent}\n' in (folder / 'status').read_text():
                 environment = (folder / 'environ').read_bytes().split(b'\0')
                 found |= {int(word[5:]): int(folder.name) for word in environment if word.startswith(b'RANK=')}
-        except OSError:
-            continue
     return found
 
 
-@pytest.mark.parametrize('rank', [0, 1])
-def test_a_killed_process_ends_the_run(run_by_torchrun, tmp_path, rank):
-    process, ranks, said = run_by_torchrun
-    os.kill(ranks[rank], signal.SIGKILL)
-    assert process.wait(60) == 1
-    assert said.read_text().count('Main.py: One of the processes of the run was killed') == 1
+def test_torchrun(line, tmp_path):
+    """A run of two processes, one of which is killed."""
+    with open(tmp_path / 'said', 'w') as said:
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', 'Main.py',
+             *line('run', '--epoch 100000')], cwd=ROOT, stdout=said, stderr=subprocess.STDOUT,
+            env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    try:
+        saved(tmp_path / 'run')
+        ranks = ranks_below(process.pid)
+        os.kill(ranks[1], signal.SIGKILL)
+        assert process.wait(LONGEST) == 1
+    finally:
+        process.kill()
+        process.wait()
+    said = (tmp_path / 'said').read_text()
+    assert said.count('Main.py: One of the processes of the run was killed') == 1
+    assert said.count('  epoch 0/') == 1
     assert load_checkpoint(tmp_path / 'run')['epoch'] >= 2
     assert not any(Path(f'/proc/{number}').exists() for number in ranks.values())
-
-
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_all_processes_saved(run_by_torchrun, line, tmp_path, number):
-    process, _, said = run_by_torchrun
-    process.send_signal(number)
-    process.wait(60)
-    assert said.read_text().count('Main.py: stopped in epoch') == 1
-    state = load_checkpoint(tmp_path / 'run')
-    assert state['epoch'] >= 2
-    assert state['steps'] or state['figures'] is None  # where it stood, within an epoch or between two
