@@ -304,3 +304,15 @@ def test_torchrun(line, tmp_path):
     assert said.count('  epoch 0/') == 1
     assert load_checkpoint(tmp_path / 'run')['epoch'] >= 2
     assert not any(Path(f'/proc/{number}').exists() for number in ranks.values())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+@pytest.mark.parametrize('flags', ['--cl_method 0', '--cl_method 1', '--model lightgcn'])
+def test_one_rank_by_nccl_is_one_process(line, tmp_path, flags):
+    flags = f'{flags} --epoch 2 --device cuda --precision highest'
+    assert main(line('alone', flags)) == 0
+    subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '1', 'Main.py',
+                    *line('run', flags)], cwd=ROOT, check=True)
+    for row, expected in zip(metrics_of(tmp_path / 'run'), metrics_of(tmp_path / 'alone'), strict=True):
+        for name, value in expected.items():
+            assert row[name] == pytest.approx(value, rel=1e-4, abs=1e-4), name
