@@ -16,7 +16,7 @@ from Utils.Graph import Graph, drop_entries, normalised_graph
 from Utils.Layers import Linear, MatrixProjection, random_bits, unit_rows
 from Utils.Metrics import DotScores
 from Utils.Pass import Pass
-from Utils.Ranks import add_up_gradients, gathered, own_parts
+from Utils.Ranks import add_up_gradients, gathered, own_part_of_each, own_parts
 from Utils.TimeLogger import progress
 from Utils.Utils import (
     FUSED,
@@ -152,14 +152,17 @@ class MDMNS(nn.Module):
         settings = self.settings
         multi_level = settings.cl_method == 1
         projected = self.project()
-        outputs = self.outputs(projected, fused=multi_level)  # without the multi-level loss nothing trains through O_f
+        parts = own_part_of_each(self.modalities, len(users))
+        needed = {name: table for name, table in projected.items()
+                  if multi_level or parts[name].stop > parts[name].start}
+        outputs = self.outputs(needed, fused=multi_level)  # without the multi-level loss nothing trains through O_f
         if multi_level:
             contrast = multi_level_loss(outputs, self.levels(), settings.temp, self.noise_like_items,
                                         self.contrast_sample(), settings.nce_chunk)
         else:
             contrast = cross_modal_loss(self.contrast_views(projected), users, positives, settings.temp,
                                         settings.nce_chunk)
-        return {'bpr': modal_bpr_loss(outputs, users, positives, negatives, settings.batch),
+        return {'bpr': modal_bpr_loss(outputs, users, positives, negatives, settings.batch, parts),
                 'reg': settings.reg * embedding_decay(self.user_embeds, self.item_embeds),
                 'cl': settings.ssl_reg * contrast}
 

@@ -56,6 +56,14 @@ def own_parts(n, size):
     return [slice(start, min(start + size, share.stop)) for start in starts] or [share]
 
 
+def own_part_of_each(names, n):
+    """name -> the slice that falls to this rank of n rows under that name, where the names stand one after the other:
+    a rank meets few of them."""
+    share = own_share(len(names) * n)
+    return {name: slice(*(min(max(end - number * n, 0), n) for end in (share.start, share.stop)))
+            for number, name in enumerate(names)}
+
+
 def own_rows(*tables):
     """This rank's rows of each table; of a single one, that one."""
     if n_ranks() > 1:
@@ -83,9 +91,14 @@ def add_up_all(tensors):
 
 
 def add_up_gradients(parameters):
-    """Give every rank the gradient of the sum of all ranks' losses."""
+    """Give every rank the gradient of the sum of all ranks' losses. Where a rank's part does not reach a parameter, its
+    gradient is 0."""
     if not joined():
         return
+    parameters = list(parameters)
+    for parameter in parameters if n_ranks() > 1 else ():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
     grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
     small = [grad for grad in grads if grad.numel() <= SMALL]
     together = torch.cat([grad.flatten() for grad in small]) if small else None

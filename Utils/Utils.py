@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from Utils.Layers import unit_rows
 from Utils.NCE import nce, unit_nce, unit_self_nce
-from Utils.Ranks import own_rows
+from Utils.Ranks import own_part_of_each, own_rows
 
 FUSED = 'fused'
 
@@ -25,15 +25,25 @@ def rows_of(table, index):
 
 def bpr_loss(users, positives, negatives):
     """sum_b -log sigmoid(<u, pos> - <u, neg>) of embeddings (B, d) (Rendle et al. 2009)."""
-    users, positives, negatives = own_rows(users, positives, negatives)
+    return whole_bpr_loss(*own_rows(users, positives, negatives))
+
+
+def whole_bpr_loss(users, positives, negatives):
+    """`bpr_loss` of all rows, whatever falls to this process."""
     return -F.logsigmoid((users * (positives - negatives)).sum(1)).sum()
 
 
-def modal_bpr_loss(outputs, users, positives, negatives, batch):
-    """BPR summed over the modal outputs, not the fused one, and divided by `batch` however many triples there are."""
-    terms = [bpr_loss(rows_of(user_table, users), rows_of(item_table, positives), rows_of(item_table, negatives))
-             for name, (user_table, item_table) in outputs.items() if name != FUSED]
-    return sum(terms) / batch
+def modal_bpr_loss(outputs, users, positives, negatives, batch, parts=None):
+    """BPR summed over the modal outputs, not the fused one, and divided by `batch` however many triples there are.
+
+    parts: modality -> the slice of the triples that falls to this process; None: as `own_part_of_each` has it.
+    """
+    if parts is None:
+        parts = own_part_of_each([name for name in outputs if name != FUSED], len(users))
+    terms = [whole_bpr_loss(rows_of(outputs[name][0], users[part]), rows_of(outputs[name][1], positives[part]),
+                            rows_of(outputs[name][1], negatives[part]))
+             for name, part in parts.items() if name in outputs]
+    return sum(terms, torch.zeros((), device=users.device)) / batch  # no modality at all may fall to this process
 
 
 def embedding_decay(*tables):

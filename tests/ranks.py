@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from datetime import timedelta
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -15,8 +16,10 @@ LONGEST = 60  # seconds
 
 def in_ranks(size, function, folder):
     """[function() of every rank of a Gloo group of that size]."""
+    store = f'file://{folder}/{uuid4().hex}'
+
     def work(rank):
-        dist.init_process_group('gloo', init_method=f'file://{folder}/store{size}', rank=rank, world_size=size,
+        dist.init_process_group('gloo', init_method=store, rank=rank, world_size=size,
                                 timeout=timedelta(seconds=LONGEST))
         return function()
 

@@ -54,7 +54,8 @@ def trained(dataset, case, epochs):
             scores(torch.arange(dataset.n_users)).numpy(), metrics['test'].means()['recall'])
 
 
-@pytest.mark.parametrize(('size', 'epochs', 'cases'), [(2, 1, CASES), (3, 2, ['mdmns --cl_method 1', 'diffmm'])])
+@pytest.mark.parametrize(('size', 'epochs', 'cases'), [
+    (2, 1, CASES), (3, 2, ['mdmns', 'mdmns --cl_method 1', 'diffmm'])])
 def test_every_model_learns_what_one_process_would(dataset, tmp_path, size, epochs, cases):
     together = in_ranks(size, lambda: {case: trained(dataset, case, epochs) for case in cases}, tmp_path)
     for case in cases:
@@ -106,6 +107,10 @@ def test_shares_of_rows(tmp_path):
                 Ranks.gathered(Ranks.own_rows(table) > 3, 8).tolist(), [k for k in range(6) if Ranks.is_own_strip(k)])
 
     assert shares() == (list(range(8)), [[0, 1], [2, 3], [4, 5], [6, 7]], [False] * 4 + [True] * 4, list(range(6)))
+    assert Ranks.own_part_of_each('ab', 5) == {'a': slice(0, 5), 'b': slice(0, 5)}
+    assert in_ranks(3, lambda: Ranks.own_part_of_each('ab', 5), tmp_path) == [
+        {'a': slice(0, 3), 'b': slice(0, 0)}, {'a': slice(3, 5), 'b': slice(0, 1)},
+        {'a': slice(5, 5), 'b': slice(1, 5)}]
     assert in_ranks(3, shares, tmp_path) == [([0, 1], [[0, 1]], [False] * 4 + [True] * 4, [0, 5]),
                                              ([2, 3, 4], [[2, 3], [4]], [False] * 4 + [True] * 4, [1, 4]),
                                              ([5, 6, 7], [[5, 6], [7]], [False] * 4 + [True] * 4, [2, 3])]
