@@ -1,7 +1,7 @@
 """MDMNS (docs/SPEC.md sections 3 to 6): the training of its denoisers, the graph network and its losses.
 
 Shapes: U users, I items, B rows in a batch, d = latdim, d_m a modality's width.
-Section numbers are those of docs/SPEC.md.
+Section numbers are those of docs/SPEC.md; what the flags beyond the release do is in docs/VARIANTS.md.
 """
 import torch
 from torch import nn
@@ -13,19 +13,25 @@ from Utils.Diffusion import Denoiser, GaussianDiffusion, draw_fusion, losses_by_
 from Utils.Errors import InputError
 from Utils.FastSampling import make_sampler
 from Utils.Graph import Graph, drop_entries, normalised_graph
+from Utils.Guidance import Guidance, ToldItems, degree_scale, told_of
+from Utils.ItemGraphs import item_graphs_of, through
 from Utils.Layers import Linear, MatrixProjection, random_bits, unit_rows
 from Utils.Metrics import DotScores
 from Utils.Pass import Pass
-from Utils.Ranks import add_up_gradients, gathered, own_part_of_each, own_parts
+from Utils.Ranking import RANKED, Ranking
+from Utils.Ranks import add_up_gradients, apart, gathered, own_part_of_each, own_parts
 from Utils.TimeLogger import progress
 from Utils.Utils import (
     FUSED,
+    batch_decay,
     cross_modal_loss,
     embedding_decay,
-    modal_bpr_loss,
     multi_level_loss,
     noise_levels,
+    rows_of,
 )
+
+TRAINED_GUIDANCE = ('learned', 'profile')
 
 
 def slot(modality):
@@ -41,11 +47,12 @@ class MDMNS(nn.Module):
     """
 
     closed_form, needs_features = False, True
-    flags = TRAINED | {
+    flags = TRAINED | RANKED | {
         'latdim', 'gnn_layer', 'trans', 'ris_lambda', 'ris_adj_lambda', 'reg', 'cl_method', 'ssl_reg', 'temp',
         'noise_levels', 'cl_sample', 'nce_chunk', 'guidance', 'guide_fused_hidden_dim', 'dims', 'd_emb_size', 'norm',
         'steps', 'noise_scale', 'noise_min', 'noise_max', 'sampling_noise', 'sampling_steps', 'rebuild_k', 'e_loss',
-        'keepRate'}
+        'keepRate', 'fused', 'score', 'decay', 'layers', 'item_lambda', 'item_links', 'item_layers', 'rebuild_from',
+        'rebuild_weights'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__()
@@ -60,6 +67,8 @@ class MDMNS(nn.Module):
         self.rows = UserRows(dataset.train, device)
         self.features = {name: torch.as_tensor(table, device=device) for name, table in dataset.features.items()}
         self.adj = normalised_graph(self.rows.users, self.rows.items, self.rows.shape)
+        self.ranking = Ranking(settings, self.rows)
+        self.item_graphs = self.graphs_between_items(dataset)
         self.modal_adj = {}  # rebuilt by begin_epoch
         self.denoiser_pass = None  # the one in progress
 
@@ -73,13 +82,29 @@ class MDMNS(nn.Module):
         for name, table in self.features.items():
             linear = settings.trans == 1 or (settings.trans == 2 and name == 'text')
             self.projections[slot(name)] = (Linear if linear else MatrixProjection)(table.shape[1], d, generator)
-            self.denoisers[slot(name)] = Denoiser(dataset.n_items, settings.dims, settings.d_emb_size, settings.norm,
-                                            generator)
+            self.denoisers[slot(name)] = self.new_denoiser(dataset.n_items)
         self.diffusion = GaussianDiffusion(settings.steps, settings.noise_scale, settings.noise_min,
                                            settings.noise_max, device)
         self.denoiser_optimisers = {
             name: Adam(self.denoisers[slot(name)].parameters(), settings.lr, fused=True)
             for name in self.modalities}
+
+    def graphs_between_items(self, dataset):
+        """N_m of every modality, with --item_lambda."""
+        settings = self.settings
+        return item_graphs_of(dataset, settings, self.features) if settings.item_lambda else {}
+
+    def new_denoiser(self, n_items):
+        settings, generator = self.settings, self.generator
+        denoiser = Denoiser(n_items, settings.dims, settings.d_emb_size, settings.norm, generator)
+        if self.guided() in TRAINED_GUIDANCE:
+            denoiser.guidance = Guidance(settings.latdim, settings.guide_fused_hidden_dim, settings.dims[-1],
+                                         self.guided() == 'learned', generator)
+        return denoiser
+
+    def guided(self):
+        """The value of --guidance."""
+        return self.settings.guidance
 
     def loop_parameters(self):
         """What the training loop's own Adam trains: all but the denoisers, which have theirs."""
@@ -106,11 +131,13 @@ class MDMNS(nn.Module):
         return {name: self.projections[slot(name)](table) for name, table in self.features.items()}
 
     def layers(self, users, items):
-        """sum_{l=0..gnn_layer} A^l [users; items]."""
+        """sum_{l=0..gnn_layer} A^l [users; items], or with --layers mean that over gnn_layer + 1."""
         totals = [users, items]
         for _ in range(self.settings.gnn_layer):
             users, items = self.adj(users, items)
             totals = [totals[0] + users, totals[1] + items]
+        if self.settings.layers == 'mean':
+            return [total / (self.settings.gnn_layer + 1) for total in totals]
         return totals
 
     def outputs(self, projected, fused=True):
@@ -131,14 +158,24 @@ class MDMNS(nn.Module):
                     ((second_users, first_users, graph_users), (second_items, first_items, graph_items))]
 
         hidden = {name: aggregate(table, *self.modal_adj[name](users, items)) for name, table in projected.items()}
+        alike = self.items_from_alike(projected)
+        for name, table in alike.items():
+            hidden[name][1] = hidden[name][1] + table
         if fused:
-            mixed = sum(weight * nodes for weight, (_, nodes) in zip(self.modal_weight.softmax(0), hidden.values(),
-                                                                     strict=True))
+            weights = dict(zip(projected, self.modal_weight.softmax(0), strict=True))
+            mixed = sum(weights[name] * nodes for name, (_, nodes) in hidden.items())
             hidden[FUSED] = aggregate(mixed, torch.addcmul(users_of_items, adj.user_loops, users),
                                       torch.addcmul(items_of_users, adj.item_loops, items))
+            if alike:
+                hidden[FUSED][1] = hidden[FUSED][1] + sum(weights[name] * table for name, table in alike.items())
         return {name: tuple(torch.add(total, unit_rows(nodes), alpha=self.settings.ris_lambda)
                             for total, nodes in zip(self.layers(*pair), pair, strict=True))
                 for name, pair in hidden.items()}
+
+    def items_from_alike(self, modalities):
+        """item_lambda N_m^item_layers E_i (I, d) of these modalities; nothing without --item_lambda."""
+        return {name: self.settings.item_lambda * through(graph, self.item_embeds, self.settings.item_layers)
+                for name, graph in self.item_graphs.items() if name in modalities}
 
     def contrast_views(self, projected):
         """Users and items of V_m = sum_{l=0..gnn_layer} A^l G_m [E_u; norm(F_m)] of every modality (section 6)."""
@@ -152,19 +189,58 @@ class MDMNS(nn.Module):
         settings = self.settings
         multi_level = settings.cl_method == 1
         projected = self.project()
-        parts = own_part_of_each(self.modalities, len(users))
-        needed = {name: table for name, table in projected.items()
-                  if multi_level or parts[name].stop > parts[name].start}
-        outputs = self.outputs(needed, fused=multi_level)  # without the multi-level loss nothing trains through O_f
+        trained = settings.fused != 'released'
+        needed, parts = projected, None
+        if not (multi_level or trained or settings.decay == 'outputs'):  # then a process needs few outputs
+            parts = own_part_of_each(self.modalities, len(users))
+            needed = {name: projected[name] for name in parts}
+        outputs = self.outputs(needed, fused=multi_level or trained)  # else nothing trains through O_f
         if multi_level:
             contrast = multi_level_loss(outputs, self.levels(), settings.temp, self.noise_like_items,
-                                        self.contrast_sample(), settings.nce_chunk)
+                                        self.contrast_sample(), settings.nce_chunk, trained)
         else:
             contrast = cross_modal_loss(self.contrast_views(projected), users, positives, settings.temp,
                                         settings.nce_chunk)
-        return {'bpr': modal_bpr_loss(outputs, users, positives, negatives, settings.batch, parts),
-                'reg': settings.reg * embedding_decay(self.user_embeds, self.item_embeds),
+        return {**self.ranking_terms(self.ranked(outputs), users, positives, negatives, settings.batch,
+                                     parts and parts.values()),
                 'cl': settings.ssl_reg * contrast}
+
+    def ranked(self, outputs):
+        """What the loss of ranking is of: pairs (users (U, n), items (I, n))."""
+        if self.settings.fused == 'joint':  # tables side by side: their inner product is the score
+            return [tuple(torch.cat(tables, 1) for tables in zip(*self.scored(outputs).values(), strict=True))]
+        return [pair for name, pair in outputs.items() if name != FUSED or self.settings.fused == 'trained']
+
+    def scored(self, outputs):
+        """The outputs whose inner products are added up to the score."""
+        chosen = {FUSED: outputs[FUSED]} if self.settings.score == 'fused' else outputs
+        return {name: self.ranking.scored(pair) for name, pair in chosen.items()}
+
+    def ranking_terms(self, ranked, users, positives, negatives, size, parts=None):
+        """The loss of ranking, summed over the pairs of tables and the triples and divided by size, and the decay:
+
+            tables   reg (||E_u||^2 + ||E_i||^2)
+            batch    reg * mean of (||u||^2 + ||p||^2 + ||n||^2)/2 of the batch's rows of E_u, E_i (as LightGCN's)
+            outputs  the same of the rows of what is ranked, summed over the pairs: no matrix undoes it
+
+        parts: where whole pairs are shared out among the processes, the triples of each that fall to this one.
+        """
+        def rows(user_table, item_table, part=slice(None)):
+            return (rows_of(user_table, users[part]), rows_of(item_table, positives[part]),
+                    rows_of(item_table, negatives[part]))
+
+        settings, embeds = self.settings, (self.user_embeds, self.item_embeds)
+        if parts is None:
+            loss = sum(self.ranking(rows(*pair), positives, lambda pair=pair: pair[1]) for pair in ranked)
+        else:
+            with apart():
+                loss = sum((self.ranking(rows(*pair, part), positives[part], lambda pair=pair: pair[1])
+                            for pair, part in zip(ranked, parts, strict=True)), users.new_zeros((), dtype=torch.float32))
+        if settings.decay == 'tables':
+            decay = embedding_decay(*embeds)
+        else:
+            decay = sum(batch_decay(*rows(*pair)) for pair in (ranked if settings.decay == 'outputs' else [embeds]))
+        return {self.ranking.name: loss / size, 'reg': settings.reg * decay}
 
     def levels(self):
         """The noise of the multi-level negatives."""
@@ -183,7 +259,7 @@ class MDMNS(nn.Module):
     @torch.no_grad()
     def scores(self):
         """The scoring function of the model as it stands: users (B,) -> (B, I)."""
-        return DotScores(self.outputs(self.project()))
+        return DotScores(self.scored(self.outputs(self.project())))
 
     def begin_epoch(self, boundary=lambda: None):
         """Train the denoisers for one pass over all users' rows and rebuild the modal graphs (section 4, 2 and 3).
@@ -197,10 +273,7 @@ class MDMNS(nn.Module):
         return figures
 
     def guides(self, projected):
-        """G_m: the mean of the other modalities' projected features; with a single modality, its own. None without
-        guidance."""
-        if self.settings.guidance == 'none':
-            return {}
+        """G_m: the mean of the other modalities' projected features; with a single modality, its own."""
         if len(projected) == 1:
             return projected
         return {name: sum(table for other, table in projected.items() if other != name) / (len(projected) - 1)
@@ -211,16 +284,18 @@ class MDMNS(nn.Module):
         self.denoiser_pass = steps = self.denoiser_pass or Pass(len(self.user_embeds), self.generator)
         with torch.no_grad():
             features = self.project()
-        guides = self.guides(features)
+        guides = self.guides(features) if self.guided() == 'released' else {}
+        shown, told_items = self.told(features)
         for users in steps.batches(self.settings.batch, 'denoisers'):
-            steps.add({f'diffusion_{name}': self.train_denoiser(name, users, features[name], guides.get(name))
+            steps.add({f'diffusion_{name}': self.train_denoiser(name, users, features[name], guides.get(name),
+                                                                shown.get(name), told_items.get(name))
                        for name in self.modalities})
             boundary()
         for optimiser in self.denoiser_optimisers.values():
             optimiser.zero_grad()  # frees the gradients until the next epoch
         return steps.means()
 
-    def train_denoiser(self, name, users, features, guide):
+    def train_denoiser(self, name, users, features, guide, shown=None, told_items=None):
         """A step of a modality's denoiser on the rows of users (B,): its loss, of this process's share of them."""
         settings, generator, device = self.settings, self.generator, self.generator.device
         shape = n, _ = len(users), self.rows.shape[1]
@@ -234,7 +309,7 @@ class MDMNS(nn.Module):
         total = 0
         for error, alignment in losses_by_parts(
                 self.diffusion, denoiser, self.rows, users, timesteps, noise, features, self.item_embeds.detach(),
-                guide, fusion, kept, settings.precision == 'bf16'):
+                guide, fusion, kept, settings.precision == 'bf16', shown, told_items):
             loss = error.sum() / n + settings.e_loss * (alignment.sum() / n)
             loss.backward()
             total = total + loss.detach()
@@ -242,33 +317,56 @@ class MDMNS(nn.Module):
         optimiser.step()
         return total
 
+    def told(self, projected):
+        """For trained guidance by modality, else nothing: the features that users' profiles are of, and ToldItems. Both
+        are of unit length, so that no modality outweighs another by its units."""
+        if self.guided() not in TRAINED_GUIDANCE:
+            return {}, {}
+        scale = degree_scale(torch.bincount(self.rows.items, minlength=self.rows.shape[1]))
+        return ({name: unit_rows(table) for name, table in projected.items()},
+                {name: ToldItems(unit_rows(guide), scale) for name, guide in self.guides(projected).items()})
+
     def rebuild_graphs(self):
-        """Each user's rebuild_k largest items of the sample become the modal graphs (section 3)."""
-        k = self.settings.rebuild_k
+        """Each user's rebuild_k largest items of the sample become the modal graphs (section 3); with --rebuild_from
+        new, of those that are not hers yet, and with --rebuild_weights sample, weighed by max(0, sample) over that of
+        the largest."""
+        settings, k = self.settings, self.settings.rebuild_k
         users = torch.arange(len(self.user_embeds), device=self.generator.device)
-        tops = self.sampled_tops(users.split(self.settings.batch), k)
-        self.modal_adj = {
-            name: drop_entries(normalised_graph(users.repeat_interleave(k), top.flatten(), self.rows.shape),
-                               self.settings.keepRate, self.generator) for name, top in tops.items()}
+        tops = self.sampled_tops(users.split(settings.batch), k)
+        self.modal_adj = {}
+        for name, (values, items) in tops.items():
+            there = values != -torch.inf  # who has nearly every item has fewer than k new ones
+            weights = None
+            if settings.rebuild_weights == 'sample':
+                weights = (values.relu() / values[:, :1].clamp(min=1e-12))[there]
+            graph = normalised_graph(users.repeat_interleave(k)[there.flatten()], items[there], self.rows.shape,
+                                     weights=weights)
+            self.modal_adj[name] = drop_entries(graph, settings.keepRate, self.generator)
 
     @torch.inference_mode()
     def sampled_tops(self, batches, k):
-        """The k largest items (U, k) of every modality's sample of the users' rows, batch by batch.
+        """Of every modality's sample of the users' rows the k largest values and their items, (U, k) both.
 
         Each process samples its share of the rows, but all of them where noise is drawn.
         """
         settings, generator = self.settings, self.generator
         drawn, n_items = settings.sampling_steps or settings.sampling_noise, self.rows.shape[1]
+        shown, told_items = self.told(self.project())
         samplers = {name: make_sampler(self.diffusion, self.denoisers[slot(name)], settings.sampling_steps,
-                                       settings.sampling_noise, generator) for name in self.modalities}
+                                       settings.sampling_noise, generator, told_items.get(name))
+                    for name in self.modalities}
         sampled, tops = [], {name: [] for name in self.modalities}
         for users in progress(batches, 'graphs'):
             for part in [slice(None)] if drawn else own_parts(len(users), part_rows(len(users), n_items)):
                 x_0 = self.rows.batch(users[part])
                 sampled.append(users[part])
                 for name, sample_rows in samplers.items():
-                    tops[name].append(sample_rows(x_0).topk(k, dim=1).indices)
-        tops = {name: torch.cat(top) for name, top in tops.items()}
+                    sample = sample_rows(x_0, told_of(x_0, shown[name]) if shown else None)
+                    if settings.rebuild_from == 'new':
+                        sample[x_0.positions] = -torch.inf
+                    tops[name].append(sample.topk(k, dim=1))
+        whole = {name: tuple(map(torch.cat, zip(*top, strict=True))) for name, top in tops.items()}
         if drawn:
-            return tops
-        return {name: gathered(top, len(self.user_embeds), torch.cat(sampled)) for name, top in tops.items()}
+            return whole
+        n_users, sampled = len(self.user_embeds), torch.cat(sampled)
+        return {name: tuple(gathered(table, n_users, sampled) for table in tables) for name, tables in whole.items()}

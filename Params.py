@@ -78,10 +78,34 @@ def build_parser():
                          metavar='LEVEL', help='noise of the multi-level negatives, the flag alone for none; '
                                                'default: floor of --steps /10, /8, /4, /2')
 
+    ranking = parser.add_argument_group('ranking loss: of every model that is trained by BPR (docs/VARIANTS.md)')
+    ranking.add_argument('--loss', choices=('bpr', 'softmax'), default='bpr',
+                         help='BPR of inner products, or softmax over the cosines with all items; scores are by these')
+    ranking.add_argument('--loss_temp', type=number(float, above=0), default=0.2, help='softmax: its temperature')
+    ranking.add_argument('--loss_pop', type=number(float, 0), default=0.0,
+                         help='softmax: items count as negatives in proportion to this power of their interactions')
+
+    variants = parser.add_argument_group('beyond the release (docs/VARIANTS.md)')
+    variants.add_argument('--fused', choices=('released', 'trained', 'joint'), default='released',
+                          help='what is trained to rank: each modal output; the fused one, too; or the score as a '
+                               'whole. With the latter two the fused items have noised negatives, too')
+    variants.add_argument('--score', choices=('sum', 'fused'), default='sum',
+                          help='what is scored: the sum over all outputs, or the fused one alone')
+    variants.add_argument('--decay', choices=('tables', 'batch', 'outputs'), default='tables',
+                          help="what --reg weighs: the whole id tables, the batch's rows of them, or of what ranks")
+    variants.add_argument('--layers', choices=('sum', 'mean'), default='sum',
+                          help='how the layers of the interaction graph are joined')
+    variants.add_argument('--item_lambda', type=number(float, 0), default=0.0,
+                          help='weight of the graphs between items of like features, one a modality; 0: none')
+    variants.add_argument('--rebuild_from', choices=('all', 'new'), default='all',
+                          help="a rebuilt graph's items: the largest of the sample, or of those not in training")
+    variants.add_argument('--rebuild_weights', choices=('equal', 'sample'), default='equal',
+                          help="a rebuilt graph's weights: 1, or the sample's, the user's largest being 1")
+
     diffusion = parser.add_argument_group('diffusion (SPEC section 3)')
-    diffusion.add_argument('--guidance', choices=('released', 'none'), default='released',
+    diffusion.add_argument('--guidance', choices=('released', 'none', 'learned', 'profile'), default='released',
                            help='what the denoiser sees: rows fused with the other modalities, or the noised rows '
-                                '(diffmm: always these)')
+                                "(diffmm: always these); these and a trained fusion, or the user's mean features")
     diffusion.add_argument('--guide_fused_hidden_dim', type=number(int, 1), default=64, help='width h of the fusion')
     diffusion.add_argument('--dims', nargs='+', action=NumberList, kind=number(int, 1), default=(1000,),
                            metavar='WIDTH', help="hidden widths of the denoisers: 1000, 512 256 or '[1000]'")
@@ -127,9 +151,10 @@ def build_parser():
                           help='slmrec: its self-supervised task: fac along the modalities, fd dropout of features, '
                                'fm masking of modalities')
     featured.add_argument('--item_links', type=number(int, 1), default=10,
-                          help='lattice, freedom, mgcn: nearest items by features that an item is linked to')
+                          help='lattice, freedom, mgcn, --item_lambda: nearest items by features that an item is '
+                               'linked to')
     featured.add_argument('--item_layers', type=number(int, 0), default=1,
-                          help='lattice, freedom, mgcn: layers over the graph between items')
+                          help='lattice, freedom, mgcn, --item_lambda: layers over the graph between items')
     featured.add_argument('--graph_skip', type=number(float, 0, 1), default=0.9,
                           help='lattice: share of the graphs of raw features; the rest is of learned ones')
 
@@ -152,6 +177,9 @@ def check_combinations(settings):
     if settings.sampling_steps > settings.steps:
         raise InputError(f'--sampling_steps {settings.sampling_steps} is more than --steps {settings.steps}: '
                          'lower the one or raise the other')
+    if settings.decay == 'outputs' and settings.loss == 'softmax':
+        raise InputError('--decay outputs weighs the lengths of rows, which --loss softmax does not see: give batch or '
+                         'tables')
     if settings.noise_min > settings.noise_max:
         raise InputError(f'--noise_min {settings.noise_min} is above --noise_max {settings.noise_max}: swap them')
     if settings.noise_scale * settings.noise_max >= 1:

@@ -8,6 +8,7 @@ from Baselines.features import Projections, feature_tables
 from Baselines.lightgcn import LightGCN
 from Utils.Layers import Linear
 from Utils.Metrics import DotScores
+from Utils.Ranking import RANKED
 from Utils.Ranks import own_rows
 from Utils.Utils import rows_of
 
@@ -34,7 +35,7 @@ class BM3(LightGCN):
     """
 
     needs_features = True
-    flags = LightGCN.flags | {'ssl_reg', 'embed_drop'}
+    flags = LightGCN.flags - RANKED | {'ssl_reg', 'embed_drop'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)

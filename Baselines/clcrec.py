@@ -7,6 +7,7 @@ from torch import nn
 from Baselines.common import EmbeddingModel, xavier_linear
 from Baselines.features import feature_tables
 from Utils.Layers import unit_rows
+from Utils.Ranking import RANKED
 from Utils.Ranks import own_rows
 from Utils.Utils import rows_of
 
@@ -30,7 +31,7 @@ class CLCRec(EmbeddingModel):
     """
 
     needs_features = True
-    flags = EmbeddingModel.flags | {'ssl_reg', 'temp', 'cl_sample'}
+    flags = EmbeddingModel.flags - RANKED | {'ssl_reg', 'temp', 'cl_sample'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)

@@ -15,8 +15,9 @@ from Utils.Device import free_memory
 from Utils.Errors import InputError, is_out_of_memory
 from Utils.Layers import Linear
 from Utils.Metrics import DotScores
+from Utils.Ranking import RANKED, Ranking
 from Utils.Ranks import own_rows
-from Utils.Utils import bpr_loss, rows_of
+from Utils.Utils import rows_of
 
 
 class Baseline(nn.Module):
@@ -43,14 +44,16 @@ class Baseline(nn.Module):
 
 class EmbeddingModel(Baseline):
     """A model that scores by inner products <user, item> of its outputs, tables (U, n) and (I, n) that it makes of
-    trainable embeddings (U, d) and (I, d), Xavier uniform; trained by BPR unless it says otherwise."""
+    trainable embeddings (U, d) and (I, d), Xavier uniform. It is trained by the loss that --loss names, BPR unless
+    that says otherwise; one with a loss of its own takes RANKED out of its flags."""
 
-    flags = TRAINED | {'latdim', 'reg'}
+    flags = TRAINED | RANKED | {'latdim', 'reg'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         self.user_embeds, self.item_embeds = (xavier((size, settings.latdim), generator)
                                               for size in dataset.train.shape)
+        self.ranking = Ranking(settings, self.rows) if 'loss' in self.flags else None
 
     def outputs(self):
         """The tables of users and items whose inner products are the scores."""
@@ -65,23 +68,28 @@ class EmbeddingModel(Baseline):
         def rows(user_table, item_table):
             return rows_of(user_table, users), rows_of(item_table, positives), rows_of(item_table, negatives)
 
-        return self.row_losses(rows(*outputs), rows(*decayed or (self.user_embeds, self.item_embeds)))
+        return self.row_losses(rows(*outputs), rows(*decayed or (self.user_embeds, self.item_embeds)), positives,
+                               lambda: outputs[1])
 
-    def row_losses(self, rows, decayed):
+    def row_losses(self, rows, decayed, positives, items):
         """The loss of most models with embeddings, over the batch's triples (u, p, n), of three tables (B, .) each:
 
-            bpr = mean of -log sigmoid(<u, p> - <u, n>) of the rows (Rendle et al. 2009)
+            bpr = mean of -log sigmoid(<u, p> - <u, n>) of the rows, or in its place `softmax` (see `Ranking`)
             reg = reg * mean of (||u||^2 + ||p||^2 + ||n||^2)/2 of those that are decayed
+
+        items: a function that gives the outputs of all items, for --loss softmax.
 
         A decay of embeddings alone says little where matrices come between them and the scores: what it takes from the
         embeddings, matrices that are not decayed give back.
         """
         decay = sum(own_rows(table).square().sum() for table in decayed) / 2
-        return {'bpr': bpr_loss(*rows) / len(rows[0]), 'reg': self.settings.reg * decay / len(rows[0])}
+        return {self.ranking.name: self.ranking(rows, positives, items) / len(positives),
+                'reg': self.settings.reg * decay / len(positives)}
 
     @torch.no_grad()
     def scores(self):
-        return DotScores({'final': self.outputs()})
+        outputs = self.outputs()
+        return DotScores({'final': self.ranking.scored(outputs) if self.ranking else outputs})
 
 
 class RowScores:
@@ -95,12 +103,6 @@ class RowScores:
 
     def arrays(self):
         return {}
-
-
-def require_at_most(flag, value, most, told):
-    """InputError where a flag asks for more than there are; told: of what."""
-    if value > most:
-        raise InputError(f'--{flag} {value} is too many for the {told}: lower it.')
 
 
 @contextmanager

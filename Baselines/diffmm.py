@@ -1,7 +1,7 @@
 """DiffMM (Jiang et al., "DiffMM: Multi-Modal Diffusion Model for Recommendation", ACM MM 2024, arXiv 2406.11781)."""
 from Model import MDMNS
 from Utils.Layers import unit_rows
-from Utils.Utils import FUSED, bpr_loss, cross_modal_loss, embedding_decay, rows_of
+from Utils.Utils import FUSED, cross_modal_loss
 
 
 class DiffMM(MDMNS):
@@ -17,9 +17,13 @@ class DiffMM(MDMNS):
     comes in at unit length and modal_weight by a softmax, so that neither could undo it.
     """
 
-    flags = MDMNS.flags - {'guidance', 'guide_fused_hidden_dim', 'noise_levels', 'cl_sample'}
+    flags = MDMNS.flags - {'guidance', 'guide_fused_hidden_dim', 'noise_levels', 'cl_sample', 'fused', 'score',
+                           'item_lambda', 'item_links', 'item_layers'}
 
-    def guides(self, projected):
+    def guided(self):
+        return 'none'
+
+    def graphs_between_items(self, dataset):
         return {}
 
     def outputs(self, projected):
@@ -40,14 +44,14 @@ class DiffMM(MDMNS):
                              for total, nodes in zip(self.layers(*hidden), hidden, strict=True))}
 
     def losses(self, users, positives, negatives):
-        """BPR of O (mean over the batch), decay of the whole id tables, and the contrast."""
+        """The loss of ranking by O (mean over the batch), the decay, and the contrast."""
         settings, projected = self.settings, self.project()
         outputs, views = self.outputs(projected), self.contrast_views(projected)
-        user_table, item_table = outputs[FUSED]
-        bpr = bpr_loss(rows_of(user_table, users), rows_of(item_table, positives), rows_of(item_table, negatives))
         groups = [views] if settings.cl_method == 0 else [{**outputs, name: view} for name, view in views.items()]
         contrast = sum(cross_modal_loss(group, users, positives, settings.temp, settings.nce_chunk)
                        for group in groups)
-        return {'bpr': bpr / len(users),
-                'reg': settings.reg * embedding_decay(self.user_embeds, self.item_embeds),
+        return {**self.ranking_terms([outputs[FUSED]], users, positives, negatives, len(users)),
                 'cl': settings.ssl_reg * contrast}
+
+    def scored(self, outputs):
+        return {name: self.ranking.scored(pair) for name, pair in outputs.items()}

@@ -3,10 +3,10 @@ ACM MM 2023, arXiv 2211.06924."""
 import torch
 
 from Baselines.features import Projections, feature_tables
-from Baselines.item_graphs import fixed_graph, nearest_by_features
 from Baselines.lightgcn import LightGCN
 from Baselines.thinned import Thinned
-from Utils.Utils import bpr_loss, rows_of
+from Utils.ItemGraphs import fixed_graph, nearest_by_features
+from Utils.Utils import rows_of
 
 
 class FREEDOM(Thinned, LightGCN):
@@ -20,7 +20,7 @@ class FREEDOM(Thinned, LightGCN):
     to 1/sqrt(n_u n_i), n_u, n_i the interactions of the user and of the item; what is scored is on the whole graph.
     With F_m = X_m W_m' (in differences a shift would cancel), users also rank the features themselves:
         bpr   = mean of -log sigmoid(<u, p> - <u, n>) of the outputs
-        modal = ssl_reg sum_m of the same of the users' outputs and the rows of F_m
+        modal = ssl_reg sum_m of the same of the users' outputs and the rows of F_m; with --loss softmax both are that
         reg   = reg * mean of (||e_u||^2 + ||e_p||^2 + ||e_n||^2)/2
     Decayed are the batch's embeddings, which no matrix multiplies; the paper has no decay (reg 0). All modalities weigh
     alike in A, where the paper has 0.1 for images and 0.9 for text, and X_m stays as it is, which the authors' program
@@ -60,7 +60,8 @@ class FREEDOM(Thinned, LightGCN):
     def losses(self, users, positives, negatives):
         outputs = self.outputs_on(self.thinned[0])
         wanted, liked, other = rows_of(outputs[0], users), self.projections(positives), self.projections(negatives)
-        modal = sum(bpr_loss(wanted, liked[name], other[name]) for name in liked) / len(users)
+        modal = sum(self.ranking((wanted, liked[name], other[name]), positives,
+                                 lambda name=name: self.projections()[name]) for name in liked) / len(users)
         return {**self.triple_losses(outputs, users, positives, negatives), 'modal': self.settings.ssl_reg * modal}
 
 

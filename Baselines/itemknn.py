@@ -1,7 +1,8 @@
 """Item neighbourhoods: Deshpande, Karypis, "Item-based top-N recommendation algorithms", ACM TOIS 22(1), 2004."""
 import torch
 
-from Baselines.common import Baseline, RowScores, memory_for, require_at_most
+from Baselines.common import Baseline, RowScores, memory_for
+from Utils.Errors import require_at_most
 
 BLOCK = 1024  # items whose similarities to all are held at a time
 

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from Baselines.features import Projections, feature_tables
-from Baselines.item_graphs import cosines_with, edge_weights, nearest, nearest_by_features
 from Baselines.lightgcn import LightGCN
+from Utils.ItemGraphs import cosines_with, edge_weights, nearest, nearest_by_features
 from Utils.Layers import unit_rows
 
 

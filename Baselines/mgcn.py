@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from Baselines.features import Projections, feature_tables
-from Baselines.item_graphs import edge_weights, fixed_graph, nearest_by_features
 from Baselines.lightgcn import LightGCN
 from Model import slot
+from Utils.ItemGraphs import item_graphs_of, through
 from Utils.Layers import Linear
 from Utils.NCE import nce
 from Utils.Utils import rows_of
@@ -42,16 +42,14 @@ class MGCN(LightGCN):
                                             for _ in range(2))
         self.query, self.answer = Linear(d, d, generator), Linear(d, 1, generator)
         self.answer.bias = None  # the same for every modality: the softmax would not see it
-        self.item_graphs = {name: fixed_graph(edge_weights(cosines, neighbours), neighbours) for name, (
-            cosines, neighbours) in nearest_by_features(dataset, settings, tables).items()}
+        self.item_graphs = item_graphs_of(dataset, settings, tables)
 
     def views(self):
         """C and, by the modality's name, Q_m: each (users (U, d), items (I, d))."""
         modal = {}
         for name, table in self.projections().items():
-            items = self.item_embeds * self.purifiers[slot(name)](table).sigmoid()
-            for _ in range(self.settings.item_layers):
-                items = self.item_graphs[name] @ items
+            items = through(self.item_graphs[name], self.item_embeds * self.purifiers[slot(name)](table).sigmoid(),
+                            self.settings.item_layers)
             modal[name] = self.adj.to_users @ items, items
         return super().outputs(), modal
 
@@ -64,8 +62,12 @@ class MGCN(LightGCN):
 
     def outputs(self):
         behaviour, modal = self.views()
-        return tuple(table + self.side(table, {name: tables[number] for name, tables in modal.items()})
-                     for number, table in enumerate(behaviour))
+        return tuple(self.joined(behaviour, modal, number) for number in range(2))
+
+    def joined(self, behaviour, modal, number):
+        """The outputs of all users (0) or items (1)."""
+        return behaviour[number] + self.side(behaviour[number],
+                                             {name: tables[number] for name, tables in modal.items()})
 
     def losses(self, users, positives, negatives):
         """Beyond the propagation only the batch's rows are made."""
@@ -78,4 +80,5 @@ class MGCN(LightGCN):
             contrast = contrast + nce(side[:n], known[:n], settings.temp, chunk=settings.nce_chunk)
             outputs.append(known + side)
         rows = outputs[0], *outputs[1].split(n)
-        return {**self.row_losses(rows, rows), 'cl': settings.ssl_reg * contrast}
+        return {**self.row_losses(rows, rows, positives, lambda: self.joined(behaviour, modal, 1)),
+                'cl': settings.ssl_reg * contrast}

@@ -49,7 +49,8 @@ class MMGCL(Thinned, ModalLightGCN):
         rows = self.user_rows(encoded, users), *self.item_rows(encoded, torch.cat([positives, negatives])).chunk(2)
         views = self.encode(self.thinned[0], inputs), self.encode(self.adj, self.masked(inputs))
         contrast = sum(self.view_loss(view, users, positives, negatives) for view in views)
-        return {**self.row_losses(rows, rows), 'cl': settings.ssl_reg * contrast}
+        return {**self.row_losses(rows, rows, positives, lambda: self.item_readout(encoded[1])),
+                'cl': settings.ssl_reg * contrast}
 
     def view_loss(self, encoded, users, positives, negatives):
         """C_v of a view H."""

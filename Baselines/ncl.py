@@ -3,8 +3,9 @@ WWW 2022, arXiv 2202.06200."""
 import torch
 import torch.nn.functional as F
 
-from Baselines.common import contrast_nodes, mean_of_layers, propagated, require_at_most
+from Baselines.common import contrast_nodes, mean_of_layers, propagated
 from Baselines.lightgcn import LightGCN
+from Utils.Errors import require_at_most
 from Utils.Layers import unit_rows
 from Utils.NCE import nce
 from Utils.Utils import cross_modal_loss, rows_of

@@ -7,6 +7,7 @@ from torch import nn
 from Baselines.common import all_decay, xavier_linear
 from Baselines.modal import ModalLightGCN
 from Utils.NCE import nce
+from Utils.Ranking import RANKED
 from Utils.Ranks import own_rows
 from Utils.Utils import rows_of
 
@@ -28,7 +29,7 @@ class SLMRec(ModalLightGCN):
     program's, too. One temperature serves where it has two.
     """
 
-    flags = ModalLightGCN.flags | {'ssl_task', 'ssl_reg', 'temp', 'embed_drop', 'nce_chunk'}
+    flags = ModalLightGCN.flags - RANKED | {'ssl_task', 'ssl_reg', 'temp', 'embed_drop', 'nce_chunk'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)

@@ -43,6 +43,7 @@ class VBPR(EmbeddingModel):
                      for rows, size in zip((self.user_rows, self.item_rows), self.rows.shape, strict=True))
 
     def losses(self, users, positives, negatives):
-        """As `row_losses` has them; only the batch's features are projected."""
+        """As `row_losses` has them; of the features only what these need is projected."""
         items = self.item_rows(positives), self.item_rows(negatives)
-        return self.row_losses((self.user_rows(users), *items), (rows_of(self.user_embeds, users), *items))
+        return self.row_losses((self.user_rows(users), *items), (rows_of(self.user_embeds, users), *items), positives,
+                               lambda: self.outputs()[1])

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / 'figures'
-PAGES = ROOT / 'README.md', ROOT / 'docs' / 'RESULTS.md'  # that show the published tables
+PAGES = tuple(ROOT / name for name in ('README.md', 'docs/RESULTS.md', 'docs/VARIANTS.md'))  # show published tables
 
 
 @dataclass(frozen=True)

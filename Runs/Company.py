@@ -294,5 +294,5 @@ class ElsewhereFolder:
     def write_json(self, name, content):
         pass
 
-    def write_arrays(self, name, arrays):
+    def write_arrays(self, name, arrays, compressed=True):
         pass

@@ -14,7 +14,9 @@ EARLIER = {
     'patience': None, 'checkpoint_every': 1, 'precision': None, 'cl_sample': None, 'nce_chunk': None,
     'neighbours': 100, 'shrink': 10.0, 'ridge': 100.0, 'alpha': 0.1, 'message_drop': 0.1, 'edge_drop': 0.1,
     'clusters': 100, 'proto_reg': 1e-3, 'hyperedges': 128, 'embed_drop': 0.3, 'item_links': 10, 'item_layers': 1,
-    'graph_skip': 0.9, 'routing': 3, 'ssl_task': 'fac'}
+    'graph_skip': 0.9, 'routing': 3, 'ssl_task': 'fac', 'loss': 'bpr', 'loss_temp': 0.2, 'loss_pop': 0.0,
+    'fused': 'released', 'score': 'sum', 'decay': 'tables', 'layers': 'sum', 'item_lambda': 0.0,
+    'rebuild_from': 'all', 'rebuild_weights': 'equal'}
 
 
 def read_config(folder, advice):

@@ -159,8 +159,9 @@ class RunFolder:
     def write_json(self, name, content):
         self._replace(name, lambda path: path.write_text(json.dumps(content, indent=2) + '\n'))
 
-    def write_arrays(self, name, arrays):
-        self._replace(name, lambda path: np.savez_compressed(path, **arrays))
+    def write_arrays(self, name, arrays, compressed=True):
+        save = np.savez_compressed if compressed else np.savez
+        self._replace(name, lambda path: save(path, **arrays))
 
     def add_metrics(self, row):
         """Append one evaluated epoch to metrics.csv; the first row's keys are the columns."""

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
+from Utils.Guidance import told_of
 from Utils.Layers import Linear, timestep_embedding, unit_rows
 from Utils.Ranks import add_up_all, own_parts
 from Utils.Utils import guess_error, reconstruction_errors
@@ -22,7 +23,7 @@ class Denoiser(nn.Module):
     """f(x, t), which predicts x_0 (section 3): layers I + size -> reversed(dims) and back dims -> I, tanh between.
 
     The first layer's weights for the items (I, width) and for the time embedding are kept apart, so that the two
-    inputs need not be joined.
+    inputs need not be joined. `guidance`, a `Guidance` or None, adds to what they make of the items.
     """
 
     def __init__(self, n_items, dims, time_size, norm, generator):
@@ -40,15 +41,22 @@ class Denoiser(nn.Module):
         nn.init.normal_(self.first_items, std=math.sqrt(2 / (n_items + time_size + widths[0])), generator=generator)
         self.hidden = nn.ModuleList(layer(a, b) for a, b in [*pairwise(widths), *pairwise(dims)])
         self.last = layer(dims[-1], n_items)
+        self.guidance = None
 
-    def forward(self, x, timesteps, kept=None):
-        """x (B, I), timesteps (B,) -> (B, I). kept: (B, I) true where the input is not dropped out."""
+    def forward(self, x, timesteps, kept=None, told=None, told_items=None):
+        """x (B, I), timesteps (B,) -> (B, I). kept: (B, I) true where the input is not dropped out; told, told_items:
+        `Told` and `ToldItems` for a guidance."""
         if self.norm:
             x = unit_rows(x)
         if kept is not None:
             x = x * kept
-        first = x @ self.first_items
-        return self.last(self.inner(first if kept is None else first / (1 - DROPOUT), timesteps))
+        rest = 1 if kept is None else 1 - DROPOUT
+        first = x @ self.first_items / rest
+        if self.guidance is not None:
+            nodes = self.guidance.item_nodes(told_items)
+            seen = None if nodes is None else x @ nodes / rest
+            first = first + self.guidance(told, seen, self.guidance.item_inputs(told_items, nodes, self.first_items))
+        return self.last(self.inner(first, timesteps))
 
     def inner(self, first, timesteps):
         """What lies between the items' part of the first layer (B, width) and the last layer's input."""
@@ -147,23 +155,25 @@ def scale(sums):
 
 
 def denoising_losses(diffusion, denoiser, x_0, timesteps, noise, features, item_embeds, guide=None, fusion=None,
-                     kept=None, bf16=False):
+                     kept=None, bf16=False, told=None, told_items=None):
     """Per-user losses of the denoiser on the rows x_0, a RowBatch (section 3): two vectors (B,).
 
     First: w_t (mean_i (x_0 - f)^2 + mean_i (x_0 - g)^2), the second part only with a guide. Second: the modal
-    alignment mean_d (f features - x_0 item_embeds)^2. No gradient flows through the denoiser's input.
+    alignment mean_d (f features - x_0 item_embeds)^2. No gradient flows through the denoiser's input. told,
+    told_items: for a denoiser with a `Guidance`.
     """
     x_t = diffusion.noised_rows(x_0, timesteps, noise)
-    return noised_losses(diffusion, denoiser, x_0, x_t, timesteps, features, item_embeds, guide, fusion, kept, bf16)
+    return noised_losses(diffusion, denoiser, x_0, x_t, timesteps, features, item_embeds, guide, fusion, kept, bf16,
+                         told, told_items)
 
 
-def noised_losses(diffusion, denoiser, x_0, x_t, timesteps, features, item_embeds, guide=None, fusion=None, kept=None,
-                  bf16=False, sums=None):
+def noised_losses(diffusion, denoiser, x_0, x_t, timesteps, features, item_embeds, guide, fusion, kept, bf16, told,
+                  told_items, sums=None):
     """`denoising_losses` of rows that are noised already."""
     with torch.no_grad():
         seen = x_t if guide is None else fuse(x_t, guide, fusion, sums)
     with torch.autocast(seen.device.type, torch.bfloat16, enabled=bf16):
-        predicted = denoiser(seen, timesteps, kept).to(seen.dtype)
+        predicted = denoiser(seen, timesteps, kept, told, told_items).to(seen.dtype)
     error, alignment = reconstruction_errors(predicted, x_0, features, item_embeds)
     if guide is not None:
         error = error + guess_error(x_0, guide, fusion['guess'].weight, fusion['guess'].bias)
@@ -171,9 +181,10 @@ def noised_losses(diffusion, denoiser, x_0, x_t, timesteps, features, item_embed
 
 
 def losses_by_parts(diffusion, denoiser, rows, users, timesteps, noise, features, item_embeds, guide, fusion, kept,
-                    bf16):
+                    bf16, shown=None, told_items=None):
     """`denoising_losses` of this process's share of a batch of users (B,), a part at a time: a vector per part of each
-    kind. rows: UserRows; all else is drawn for the whole batch; the noise is overwritten.
+    kind. rows: UserRows; shown (I, d): the features of users' profiles, for a denoiser with a `Guidance`; what is drawn
+    is so for the whole batch; the noise is overwritten.
 
     What a part needs of the others, the guidance's `row_sums`, is added up first.
     """
@@ -191,7 +202,8 @@ def losses_by_parts(diffusion, denoiser, rows, users, timesteps, noise, features
         weights = fusion and {**fusion, 'users': fusion['users'][part], 'guess': SimpleNamespace(
             weight=fusion['guess'].weight[part], bias=fusion['guess'].bias[part])}
         yield noised_losses(diffusion, denoiser, x_0, noise[part], timesteps[part], features, item_embeds, guide,
-                            weights, kept[part], bf16, sums)
+                            weights, kept[part], bf16, None if shown is None else told_of(x_0, shown, kept[part]),
+                            told_items, sums)
 
 
 def part_rows(n_rows, n_items):

@@ -27,6 +27,12 @@ def suggestion(name, known):
     return f'Did you mean {near[0]}? ' if near else ''
 
 
+def require_at_most(flag, value, most, told):
+    """InputError where a flag asks for more than there are; told: of what."""
+    if value > most:
+        raise InputError(f'--{flag} {value} is too many for the {told}: lower it.')
+
+
 def is_out_of_memory(error):
     """Whether it says that memory ran out, on the CPU or a GPU."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

@@ -46,6 +46,7 @@ class Csr:
 def csr_tensor(matrix):
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'Sparse CSR tensor support is in beta')
+        warnings.filterwarnings('ignore', 'Sparse invariant checks are implicitly disabled')
         return torch.sparse_csr_tensor(matrix.starts, matrix.cols, matrix.values, matrix.shape, check_invariants=False)
 
 
@@ -121,15 +122,17 @@ class Graph:
         return torch.sparse_coo_tensor(torch.stack([rows, cols]), values, (len(nodes),) * 2, check_invariants=False)
 
 
-def normalised_graph(users, items, shape, dtype=torch.float32, loops=True):
+def normalised_graph(users, items, shape, dtype=torch.float32, loops=True, weights=None):
     """N(S) = D^-1/2 A D^-1/2 with A = [[0, S], [S', 0]] + Identity (SPEC section 1).
 
     users, items: int64 vectors, the edges of S, each once; shape: (U, I). loops: false leaves the Identity out, as
-    LightGCN has it; nodes without edges then have rows of zeros.
+    LightGCN has it; nodes without edges then have rows of zeros. weights: S's entries at these edges, of at least 0;
+    None: 1 each.
     """
-    user_scale, item_scale = ((loops + torch.bincount(ends, minlength=size)).to(dtype).rsqrt()
+    user_scale, item_scale = ((loops + torch.bincount(ends, weights, minlength=size)).to(dtype).rsqrt()
                               for ends, size in zip((users, items), shape, strict=True))
-    block = Block.of_entries(users, items, user_scale[users] * item_scale[items], shape)
+    values = user_scale[users] * item_scale[items]
+    block = Block.of_entries(users, items, values if weights is None else values * weights, shape)
     diagonals = (scale.square()[:, None] if loops else torch.zeros_like(scale)[:, None]
                  for scale in (user_scale, item_scale))
     return Graph(*diagonals, block, block.transposed())

@@ -58,10 +58,11 @@ def own_parts(n, size):
 
 def own_part_of_each(names, n):
     """name -> the slice that falls to this rank of n rows under that name, where the names stand one after the other:
-    a rank meets few of them."""
+    a rank meets few of them, which alone are in the result."""
     share = own_share(len(names) * n)
-    return {name: slice(*(min(max(end - number * n, 0), n) for end in (share.start, share.stop)))
-            for number, name in enumerate(names)}
+    parts = {name: slice(*(min(max(end - number * n, 0), n) for end in (share.start, share.stop)))
+             for number, name in enumerate(names)}
+    return {name: part for name, part in parts.items() if part.stop > part.start}
 
 
 def own_rows(*tables):

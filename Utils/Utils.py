@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from Utils.Layers import unit_rows
 from Utils.NCE import nce, unit_nce, unit_self_nce
-from Utils.Ranks import own_part_of_each, own_rows
+from Utils.Ranks import own_rows
 
 FUSED = 'fused'
 
@@ -25,25 +25,20 @@ def rows_of(table, index):
 
 def bpr_loss(users, positives, negatives):
     """sum_b -log sigmoid(<u, pos> - <u, neg>) of embeddings (B, d) (Rendle et al. 2009)."""
-    return whole_bpr_loss(*own_rows(users, positives, negatives))
-
-
-def whole_bpr_loss(users, positives, negatives):
-    """`bpr_loss` of all rows, whatever falls to this process."""
+    users, positives, negatives = own_rows(users, positives, negatives)
     return -F.logsigmoid((users * (positives - negatives)).sum(1)).sum()
 
 
-def modal_bpr_loss(outputs, users, positives, negatives, batch, parts=None):
-    """BPR summed over the modal outputs, not the fused one, and divided by `batch` however many triples there are.
+def modal_bpr_loss(outputs, users, positives, negatives, batch):
+    """BPR summed over the modal outputs, not the fused one, and divided by `batch` however many triples there are."""
+    terms = [bpr_loss(rows_of(user_table, users), rows_of(item_table, positives), rows_of(item_table, negatives))
+             for name, (user_table, item_table) in outputs.items() if name != FUSED]
+    return sum(terms) / batch
 
-    parts: modality -> the slice of the triples that falls to this process; None: as `own_part_of_each` has it.
-    """
-    if parts is None:
-        parts = own_part_of_each([name for name in outputs if name != FUSED], len(users))
-    terms = [whole_bpr_loss(rows_of(outputs[name][0], users[part]), rows_of(outputs[name][1], positives[part]),
-                            rows_of(outputs[name][1], negatives[part]))
-             for name, part in parts.items() if name in outputs]
-    return sum(terms, torch.zeros((), device=users.device)) / batch  # no modality at all may fall to this process
+
+def batch_decay(users, positives, negatives):
+    """mean_b (||u||^2 + ||p||^2 + ||n||^2)/2 of rows (B, d)."""
+    return sum(own_rows(rows).square().sum() for rows in (users, positives, negatives)) / (2 * len(users))
 
 
 def embedding_decay(*tables):
@@ -68,12 +63,13 @@ def noise_levels(steps):
     return tuple(steps // part for part in (10, 8, 4, 2))
 
 
-def multi_level_loss(outputs, levels, temp, noise, sample=None, chunk=None):
+def multi_level_loss(outputs, levels, temp, noise, sample=None, chunk=None, noised_fused=False):
     """Fused against each modality's output, and each modality's items against their own noised copies.
 
     noise: (modality, number of the level) -> standard normal draws (I, d). sample: (users, items), index vectors
     of the rows to take the means over, for an estimate of each mean; None: all rows. Zero levels all compare the
-    items with themselves, so they are computed once.
+    items with themselves, so they are computed once. noised_fused: the fused items too are compared with noised copies
+    of themselves, as MDMNS's figure has it and the release does not.
     """
     some_users, some_items = sample or (None, None)
 
@@ -81,11 +77,14 @@ def multi_level_loss(outputs, levels, temp, noise, sample=None, chunk=None):
         return unit_nce(rows if index is None else rows_of(rows, index), columns, temp, index, chunk)
 
     units = {name: tuple(unit_rows(table) for table in pair) for name, pair in outputs.items()}
-    fused_users, fused_items = units.pop(FUSED)
+    fused_users, fused_items = units[FUSED]
     zero_levels = Counter(levels)[0]
     loss = 0
     for name, (users, items) in units.items():
-        loss = loss + contrast(fused_users, users, some_users) + contrast(fused_items, items, some_items)
+        if name != FUSED:
+            loss = loss + contrast(fused_users, users, some_users) + contrast(fused_items, items, some_items)
+        elif not noised_fused:
+            continue
         if zero_levels:
             same = (unit_self_nce(items, temp, chunk) if sample is None
                     else contrast(items, items.detach(), some_items))

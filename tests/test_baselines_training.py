@@ -92,7 +92,7 @@ def test_the_state_holds_all_that_training_goes_on_with(rng, name):
                                    'lightgcn', 'sgl', 'ncl --clusters 2', 'hccf --hyperedges 8'])
 def test_withheld_items_are_found(rng, tmp_path, flags):
     result = result_of_run(tmp_path, rng, flags)
-    assert result['best_val']['test']['recall'] > 0.9
+    assert result['best_val']['test']['recall'] > 0.8
     assert result['popularity']['recall'] < 0.5
 
 

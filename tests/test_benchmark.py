@@ -1,9 +1,10 @@
 """The benchmark at a size that takes a second: both forms of every stage agree."""
 import pytest
 
-from Benchmark.__main__ import epoch_row, relative_difference
+from Benchmark.__main__ import epoch_row, main, relative_difference
 from Benchmark.Stages import STAGES, Problem, Shape, epoch_counts, plain_needs, work
 from Params import parse
+from Utils.Errors import InputError
 
 TINY = Shape('tiny', 50, 30, (300, 20, 25), '--latdim 8 --dims 16 --batch 32 --gnn_layer 2 --trans 1 --topk 5')
 
@@ -32,3 +33,10 @@ def test_what_would_not_fit_is_known_beforehand():
     big = Shape('big', 10**6, 10**6, (10**7, 1, 1), '')
     assert plain_needs('nce_users', big, parse([]))[0] > 10**12
     assert plain_needs('evaluation', big, parse([])) == (0, 0)
+
+
+@pytest.mark.parametrize(('flags', 'sentence'), [('--device cuda', '--device is for --published'),
+                                                 ('--published --device cuda:99', 'CUDA device 99 is not there')])
+def test_mistakes(flags, sentence, tmp_path):
+    with pytest.raises(InputError, match=sentence):
+        main([*flags.split(), '--to', str(tmp_path / 'to')])

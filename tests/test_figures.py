@@ -9,7 +9,7 @@ from saved_runs import rows_of, save_run
 from Experiments.SavedRuns import by_settings, read_run
 from Experiments.Tables import spread, write_csv
 from Experiments.Words import labels, what_was_run
-from figures import ablation, approximations, curves, groups, performance, sensitivity, significance
+from figures import ablation, approximations, curves, groups, performance, sensitivity, significance, variants
 from Params import parse
 from Utils.Errors import InputError
 
@@ -129,7 +129,9 @@ def test_every_variant_is_a_command_of_its_own(flags):
 
 @pytest.mark.parametrize('variants', [sensitivity.variants(), curves.DEFAULT, groups.DEFAULT, performance.MDMNS,
                                       dict(approximations.CONTRASTS.values()),
-                                      dict(approximations.PRECISIONS.values())])
+                                      dict(approximations.PRECISIONS.values()),
+                                      {name: f'{variants.BASE} {variants.flags_of(name)}' for name in
+                                       variants.VARIANTS}])
 def test_the_flags_of_all_figures_are_known(variants):
     settings = [parse(shlex.split(flags)) for flags in variants.values()]
     assert len({str(one) for one in settings}) == len(settings)
@@ -157,6 +159,38 @@ def test_ablation(tmp_path, to):
     save_run(root / 'audio' / 'seed2', f'{base} {declared["audio"][2]} --temp 0.3', 2, [0.1, 0.1])
     with pytest.raises(InputError, match=r'differs from .*full.* in temp'):
         ablation.main(['--root', str(root), '--to', str(to)])
+
+
+def test_variants(tmp_path, to, made):
+    """A row for each, empty where there is no run; what is compared, and over the same machine's epochs."""
+    root, users = tmp_path / 'runs', np.arange(40)
+    base = f'{variants.BASE} {variants.EPOCHS}'
+
+    def save(name, seed, recalls, seconds, flags=''):
+        folder = save_run(root / name / f'seed{seed}', f'{base} {variants.flags_of(name)} {flags}', seed, recalls,
+                          (users, np.full(40, recalls[-2])))
+        rows = rows_of(folder / 'metrics.csv')
+        write_csv(folder / 'metrics.csv', [row | {'seconds': seconds} for row in rows])
+
+    save('released', 1, [0.1, 0.2], 10)
+    save('released', 2, [0.3, 0.2], 20)
+    save('softmax', 2, [0.5, 0.2], 30)
+    variants.main(['--root', str(root), '--to', str(to)])
+    rows = {row['variant']: row for row in rows_of(to / 'variants.csv')}
+    assert list(rows) == list(variants.VARIANTS)
+    assert float(rows['released']['Recall@20']) == pytest.approx(0.2)
+    assert rows['softmax']['Recall@20 less that of released'] == '+0.2000'
+    assert rows['softmax']['p (Holm)'] == '0.000'
+    assert rows['softmax']['epoch, times the released'] == '2.00', '30 s over the mean of 10 s and 20 s'
+    empty = {name: value for name, value in rows['fused-joint'].items() if name not in ('about', 'variant', 'flags')}
+    assert set(empty.values()) == {''}
+    save('items', 1, [0.1, 0.2], 1, '--temp 0.3')
+    with pytest.raises(InputError, match=r'differs from .*released.* in temp'):
+        variants.main(['--root', str(root), '--to', str(to)])
+    variants.main(['--root', str(tmp_path / 'new'), '--to', str(to), '--run', '--seeds', '1', '--variants', 'softmax',
+                   'decay-batch'])
+    assert [folder.parent.name for folder in made] == ['softmax', 'decay-batch']
+    assert read_run(made[1]).settings['reg'] == 0.01
 
 
 def test_sensitivity_reads_the_settings_not_the_names(tmp_path, to):

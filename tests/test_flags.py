@@ -12,7 +12,8 @@ from Runs.Flags import EVERY, flags_read, flags_that_count, model_settings
 from Runs.Training import Training
 from Utils.Errors import InputError
 
-CASES = ('', '--cl_method 1 --cl_sample 5', '--noise_levels 0 1', '--ssl_task fd')  # which together read every flag
+CASES = ('', '--cl_method 1 --cl_sample 5', '--noise_levels 0 1', '--ssl_task fd',
+         '--loss softmax --loss_pop 0.5 --item_lambda 1')  # which together read every flag
 
 
 @pytest.mark.parametrize('name', MODELS)

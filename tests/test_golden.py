@@ -12,6 +12,7 @@ import torch
 
 from DataHandler import Dataset, UserRows
 from Model import MDMNS, slot
+from Params import parse
 from Utils.Diffusion import Denoiser, GaussianDiffusion, denoising_losses, fuse
 from Utils.FastSampling import make_sampler
 from Utils.Graph import normalised_graph
@@ -117,9 +118,8 @@ def recommender_of(case):
     params, weights = case.params, case.below('in/w/')
     train = sp.csr_matrix(case['in/train'].numpy())
     features = {name: case[f'in/feat/{name}'].numpy() for name in params['modalities']}
-    settings = SimpleNamespace(
-        **{name: params[name] for name in ('latdim', 'gnn_layer', 'trans', 'ris_lambda', 'ris_adj_lambda')}, dims=(4,),
-        d_emb_size=4, norm=False, steps=2, noise_scale=0.1, noise_min=1e-4, noise_max=0.02, noise_levels=None, lr=1e-3)
+    settings = SimpleNamespace(**vars(parse(['--dims', '4', '--d_emb_size', '4', '--steps', '2'])) | {
+        name: params[name] for name in ('latdim', 'gnn_layer', 'trans', 'ris_lambda', 'ris_adj_lambda')})
     model = MDMNS(Dataset('golden', train, train, train, features), settings, torch.Generator())
     parameters = {'uEmbeds': model.user_embeds, 'iEmbeds': model.item_embeds, 'modal_weight': model.modal_weight}
     for name in model.modalities:

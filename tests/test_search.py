@@ -24,7 +24,7 @@ from Utils.Errors import InputError
 ROOT = Path(__file__).resolve().parent.parent
 # A run in the place of Main.py: best where lr is 0.01 and reg 0.1, and the better the later; with SIGTERM it ends
 RUN = '''
-import json, math, signal, sys, time
+import json, math, os, signal, sys, time
 words = sys.argv[1:]
 value = dict(zip(words[::2], words[1::2]))
 lr, reg, epochs = float(value['--lr']), float(value['--reg']), int(value['--epoch'])
@@ -39,10 +39,11 @@ with open('metrics.csv', 'w') as file:
         print(f'{epoch},{best * (1 - 0.5 ** (epoch + 1))}', file=file, flush=True)
         print(f'now  epoch {epoch}/{epochs - 1}  bpr 0.1', flush=True)
         time.sleep(PAUSE * (10 if lr < 0.001 else 1))
-with open('result.json', 'w') as file:
+with open('result.partial', 'w') as file:
     json.dump({'dataset': 'tiny', 'seconds': 1, 'config': {'seed': int(value['--seed'])},
                'best_test': {'epoch': 0, **metrics(best)},
                'best_val': {'epoch': epochs - 1, 'val': metrics(best), 'test': metrics(best / 2)}}, file)
+os.replace('result.partial', 'result.json')  # whole at once, as Main.py writes it
 '''
 WORKER = '''
 import sys

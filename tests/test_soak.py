@@ -45,7 +45,11 @@ def random_flags(rng):
              'topk': pick([1, 5, 20]), 'epoch': pick([1, 2]), 'batch': pick([1, 16, 1024]), 'tstBat': pick([1, 256]),
              'cl_method': pick([0, 1]), 'gnn_layer': pick([0, 1, 3]), 'trans': pick([0, 1, 2]), 'steps': pick([1, 5]),
              'keepRate': pick([0.01, 0.5, 1]), 'rebuild_k': pick([1, 3]), 'norm': pick(['true', 'false']),
-             'guidance': pick(['released', 'none']), 'd_emb_size': pick([2, 5]), 'temp': pick([0.01, 0.5]),
+             'guidance': pick(['released', 'none', 'learned', 'profile']), 'loss': pick(['bpr', 'softmax']),
+             'loss_pop': pick([0, 0.5]), 'fused': pick(['released', 'trained', 'joint']),
+             'score': pick(['sum', 'fused']), 'decay': pick(['tables', 'batch']), 'layers': pick(['sum', 'mean']),
+             'item_lambda': pick([0, 0.5]), 'item_links': pick([1, 5]), 'rebuild_from': pick(['all', 'new']),
+             'rebuild_weights': pick(['equal', 'sample']), 'd_emb_size': pick([2, 5]), 'temp': pick([0.01, 0.5]),
              'neighbours': pick([1, 10]), 'clusters': pick([1, 5]), 'seed': rng.integers(1000)}
     if flags['batch'] == 1:
         flags['epoch'] = 1

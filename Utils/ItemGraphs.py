@@ -1,7 +1,7 @@
 """Graphs between items: each is linked to the items whose features are most like its own."""
 import torch
 
-from Baselines.common import require_at_most
+from Utils.Errors import require_at_most
 from Utils.Graph import Block
 from Utils.Layers import unit_rows
 from Utils.Utils import rows_of
@@ -41,3 +41,16 @@ def fixed_graph(values, neighbours):
     n_items, k = neighbours.shape
     rows = torch.arange(n_items, device=values.device).repeat_interleave(k)
     return Block.of_entries(rows, neighbours.flatten(), values.flatten(), (n_items, n_items))
+
+
+def item_graphs_of(dataset, settings, tables):
+    """name -> N(T), the graph of each item's item_links nearest in the table T of that name (`edge_weights`)."""
+    return {name: fixed_graph(edge_weights(cosines, neighbours), neighbours)
+            for name, (cosines, neighbours) in nearest_by_features(dataset, settings, tables).items()}
+
+
+def through(graph, table, n_layers):
+    """graph^n_layers table."""
+    for _ in range(n_layers):
+        table = graph @ table
+    return table

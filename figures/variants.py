@@ -1,0 +1,111 @@
+"""MDMNS beyond the release, each flag alone and together with others: python figures/variants.py
+
+    --run --data_dir DIR [--seeds S ...]    make the runs in results/tiktok/variants that are missing
+
+A folder per variant; variants.csv and .md have a row for each, empty where no run is there: test Recall and NDCG at the
+epoch chosen on validation, Recall less that of `released` with the same seeds, the p-value of that by bootstrap over
+users after Holm's correction for all variants, and the seconds of an epoch (median over epochs, mean over seeds) as a
+multiple of those of `released`. For that the runs of both have to have been made on the same device with as many
+threads, and nothing else at work beside them; only those of the same device and threads are compared.
+"""
+import sys
+from pathlib import Path
+from statistics import mean, median
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from Experiments.SavedRuns import find_runs
+from Experiments.Statistics import holm
+from Experiments.Tables import spread
+from figures.ablation import EPOCHS, check_alone, less_full
+from figures.runs import BASE, MULTI_LEVEL, command_line, jobs_of, provide, read_command_line, write_tables
+from figures.significance import SEED, comparison, testable
+from Utils.Command import run_command
+
+NAME = 'variants'
+ROOT = Path('results/tiktok/variants')
+SOFTMAX = '--loss softmax'
+ITEMS = '--item_lambda 0.5'
+FRESH = '--rebuild_from new --rebuild_k 4 --rebuild_weights sample'
+# folder -> (what it is about, flags beside those of the released setting)
+VARIANTS = {
+    'released': ('released', ''),
+    'softmax': ('loss', SOFTMAX),
+    'softmax-pop': ('loss', f'{SOFTMAX} --loss_pop 0.5'),
+    'fused-trained': ('fused', '--fused trained'),
+    'fused-joint': ('fused', '--fused joint'),
+    'fused-scored': ('fused', '--fused trained --score fused'),
+    'layers-mean': ('layers', '--layers mean'),
+    'decay-batch': ('decay', '--decay batch --reg 1e-2'),
+    'decay-outputs': ('decay', '--decay outputs --reg 1e-2'),
+    'items': ('item graphs', ITEMS),
+    'guidance-none': ('guidance', '--guidance none'),
+    'guidance-learned': ('guidance', '--guidance learned'),
+    'guidance-profile': ('guidance', '--guidance profile'),
+    'rebuilt-new': ('modal graphs', FRESH),
+    'rebuilt-weighed': ('modal graphs', '--rebuild_k 4 --rebuild_weights sample'),
+    'rebuilt-noised': ('modal graphs', '--sampling_steps 5'),
+    'joint-softmax': ('together', f'{SOFTMAX} --fused joint'),
+    'joint-softmax-items': ('together', f'{SOFTMAX} --fused joint {ITEMS}'),
+    'joint-softmax-items-new': ('together', f'{SOFTMAX} --fused joint {ITEMS} --guidance learned {FRESH}'),
+    # without diffusion: what is left of a gain that is the loss's
+    'joint-softmax-items-no-modal': ('together', f'{SOFTMAX} --fused joint {ITEMS} --guidance none --ris_adj_lambda 0')}
+
+
+def flags_of(name):
+    return f'{MULTI_LEVEL} {VARIANTS[name][1]}'.strip()
+
+
+def epoch_seconds(run):
+    return median(row['seconds'] for row in run.epochs)
+
+
+def machine(run):
+    return tuple(run.result['config'].get(name) for name in ('device', 'threads'))
+
+
+def cost(runs, released):
+    """Seconds of an epoch over those of the released runs on the same machine; None where there are none."""
+    ratios = [epoch_seconds(run) / mean(epoch_seconds(other) for other in same) for run in runs
+              if (same := [other for other in released if machine(other) == machine(run)])]
+    return mean(ratios) if ratios else None
+
+
+def row(name, runs, released, p_value):
+    chosen = [metrics for run in runs if (metrics := run.test('val'))]
+    less = less_full(runs, released)
+    ratio = cost(runs, released)
+    return {'about': VARIANTS[name][0], 'variant': name,
+            'flags': f'`{VARIANTS[name][1]}`' if VARIANTS[name][1] else '', 'seeds': len(runs) or '',
+            'validation Recall@20': spread(run.result['best_val']['val']['recall'] for run in runs),
+            **{f'{title}@20': spread(metrics[key] for metrics in chosen)
+               for key, title in (('recall', 'Recall'), ('ndcg', 'NDCG'))},
+            'Recall@20 less that of released': f'{np.mean(less):+.4f}' if less else '',
+            'p (Holm)': '' if p_value is None else f'{p_value:.3f}',
+            'epoch, times the released': '' if ratio is None else f'{ratio:.2f}'}
+
+
+def p_values(found):
+    """name -> p of its difference from `released`, where both have runs with figures of every user."""
+    kept = testable({name: {run.seed: run for run in runs} for name, runs in found.items()})
+    rng = np.random.default_rng(SEED)
+    raw = {name: comparison(runs, kept['released'], rng)[2].p_bootstrap for name, runs in kept.items()
+           if name != 'released' and 'released' in kept}
+    return dict(zip(raw, holm(list(raw.values())), strict=True)) if raw else {}
+
+
+def main(argv=None):
+    options, flags = read_command_line(command_line(NAME, __doc__, ROOT), argv)
+    provide(jobs_of({name: f'{BASE} {EPOCHS} {flags_of(name)}' for name in VARIANTS}, options, flags,
+                    changed=('reg',)), NAME, options, flags)
+    found = {name: find_runs(options.root, name) for name in VARIANTS}
+    for name, runs in found.items():
+        for run in runs if found['released'] else ():
+            check_alone('full' if name == 'released' else name, flags_of(name), run, found['released'][0])
+    p = p_values({name: runs for name, runs in found.items() if runs})
+    write_tables(NAME, [row(name, runs, found['released'], p.get(name)) for name, runs in found.items()], options)
+
+
+if __name__ == '__main__':
+    sys.exit(run_command(f'figures/{NAME}.py', main))
