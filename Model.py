@@ -233,9 +233,10 @@ class MDMNS(nn.Module):
         if parts is None:
             loss = sum(self.ranking(rows(*pair), positives, lambda pair=pair: pair[1]) for pair in ranked)
         else:
+            loss = torch.zeros((), device=users.device)  # where no pair falls to this process
             with apart():
-                loss = sum((self.ranking(rows(*pair, part), positives[part], lambda pair=pair: pair[1])
-                            for pair, part in zip(ranked, parts, strict=True)), users.new_zeros((), dtype=torch.float32))
+                for pair, part in zip(ranked, parts, strict=True):
+                    loss = loss + self.ranking(rows(*pair, part), positives[part], lambda pair=pair: pair[1])
         if settings.decay == 'tables':
             decay = embedding_decay(*embeds)
         else:
