@@ -34,7 +34,8 @@ TINY = '--latdim 8 --dims 16 --guide_fused_hidden_dim 4 --batch 64 --topk 5 --lr
 CASES = ['mdmns --cl_method 1', 'mdmns --cl_method 1 --cl_sample 5 --noise_levels 0 1 0', 'mdmns --guidance none',
          'mdmns --sampling_steps 2', 'mdmns --guidance learned --loss softmax --loss_pop 0.5 --decay batch',
          'mdmns --guidance profile --item_lambda 0.5 --rebuild_from new --rebuild_k 2 --rebuild_weights sample',
-         'mdmns --fused joint --cl_method 1 --decay outputs', 'freedom --loss softmax --loss_pop 0.5', 'slmrec --ssl_task fd', 'slmrec --ssl_task fm', 'clcrec --cl_sample 7',
+         'mdmns --fused joint --cl_method 1 --decay outputs', 'freedom --loss softmax --loss_pop 0.5',
+         'slmrec --ssl_task fd', 'slmrec --ssl_task fm', 'clcrec --cl_sample 7',
          *(name for name in MODELS if trained_by_gradients(name))]
 
 
