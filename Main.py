@@ -4,7 +4,8 @@ The loop knows these things of a model (see MDMNS in Model.py), so that another 
 `MODELS` in Baselines/__init__.py alone:
     begin_epoch(boundary)           work done once per epoch; returns named figures for metrics.csv. After each step of
                                     its own, if any, it calls `boundary()`: the run may be saved and stopped there
-    losses(users, pos, neg)         the named terms of a batch's loss, whose sum is minimised
+    losses(users, pos, neg)         the named terms of a batch's loss, whose sum is minimised; where torchrun started
+                                    several processes, the part that falls to this one (Utils/Ranks.py)
     scores()                        a function of users (B,) that returns their scores of all items (B, I);
                                     its `arrays()` are saved as the trained embeddings
     loop_parameters()               the parameters that the loop's Adam trains; none: begin_epoch does all the work
@@ -22,27 +23,27 @@ from Baselines.popularity import popularity_scores
 from DataHandler import UserRows, load_dataset
 from Datasets.generate import ensure_generated
 from Features.Coherence import log_coherence
-from Runs.Checkpoint import ALL, PREVIOUS, remove_checkpoints, save_checkpoint
+from Params import TRAINED
+from Runs.Company import run_in_company
 from Runs.Contract import check_class, check_scores
 from Runs.Flags import flags_read
 from Runs.Recommend import check_target, ids_for, load_scores, recommend, recommend_from, require_as_many
 from Runs.Recorded import compare_with, read_line
 from Runs.Report import describe, log_header, log_protocols
-from Runs.Results import RunFolder, run_config
+from Runs.Results import run_config
 from Runs.Resume import go_on_with, take_up
 from Runs.Signals import StopSignals
 from Runs.Training import STEPS, Training, only_finite, out_of_patience
-from Utils.Command import run_command
-from Utils.Device import choose_device, keep_freed_memory, set_precision
+from Utils.Device import keep_freed_memory, set_precision
 from Utils.Errors import InputError, StoppedError, suggestion
 from Utils.Forecast import Forecast
 from Utils.Metrics import evaluate
 from Utils.TimeLogger import Stopwatch, log
 
 
-def prepare(settings):
+def prepare(settings, company):
     """(data set, device) of a run, after every check that needs no training."""
-    device = choose_device(settings.device, settings.gpu)
+    device = company.device(settings)
     if settings.model not in MODELS:
         raise InputError(f'--model {settings.model} is not known. {suggestion(settings.model, MODELS)}'
                          f'There are: {", ".join(MODELS)}.')
@@ -54,16 +55,18 @@ def prepare(settings):
         require_as_many(flag, settings, dataset)
     if dataset.test.nnz == 0:
         raise InputError(f'The test matrix of {dataset.name} holds no interaction: there is nothing to evaluate.')
-    if settings.recommend is not None:
+    if settings.recommend is not None and company.first:
         ids_for(settings, dataset)
     return dataset, device
 
 
-def run(settings, out, state=None):
-    """Everything from the data set folder to result.json in `out`, an entered RunFolder; state: of its checkpoint."""
+def run(settings, out, state, company):
+    """Everything from the data set folder to result.json in `out`, an entered RunFolder; state: of its checkpoint, or
+    None; company: the processes that make the run."""
     watch = Stopwatch()
-    dataset, device = prepare(settings)
-    config = run_config(settings, dataset, device)
+    dataset, device = prepare(settings, company)
+    config = run_config(settings, dataset, device, company.size)
+    company.require_same(config, device)
     if settings.like is not None:
         compare_with(settings.like, settings, config)
     rows, seconds_before = [], 0
@@ -79,7 +82,7 @@ def run(settings, out, state=None):
     if state:
         training.restore(state)
         if config != state['config']:  # from now on this is what is asked for, also if the run is cut off right away
-            save_checkpoint(out.path, {**state, 'config': config})
+            out.save_checkpoint({**state, 'config': config})
         out.resume(config, rows)
         log(f'going on in epoch {training.epoch}' + (f', step {len(training.steps.losses)}' if training.steps else ''))
     elif out.holds_a_run():
@@ -88,14 +91,13 @@ def run(settings, out, state=None):
     def save():
         whole = training.state()
         out.begin(config)
-        save_checkpoint(out.path, {**whole, 'config': config, 'rows': out.rows,
-                                   'seconds': seconds_before + watch.read()})
+        out.save_checkpoint({**whole, 'config': config, 'rows': out.rows, 'seconds': seconds_before + watch.read()})
         out.replace_earlier()
 
     def boundary():
-        if stop.number:
+        if number := company.agreed(stop.number):
             save()
-            raise StoppedError(stop.number, f'stopped in epoch {training.epoch} and saved: --resume goes on from there')
+            raise StoppedError(number, f'stopped in epoch {training.epoch} and saved: --resume goes on from there')
 
     def evaluated(epoch):
         """Metrics of every split, kept where they are the best so far, with the embeddings of the best epoch."""
@@ -118,9 +120,9 @@ def run(settings, out, state=None):
               'seconds': round(seconds_before + watch.lap(), 3)}
     out.write_arrays('per_user.npz', training.best.per_user())
     out.write_json('result.json', result)
-    remove_checkpoints(out.path, (PREVIOUS,) if training.checkpoint_every else ALL)
+    out.finish(keep_checkpoint=training.checkpoint_every)
     log_protocols(summary, popularity, settings.topk)
-    if settings.recommend is not None:
+    if settings.recommend is not None and company.first:
         saved = (out.path / 'embeddings.npz').exists()
         recommend(load_scores(out.path, device) if saved else training.model.scores(), dataset, settings, device)
 
@@ -156,25 +158,38 @@ def train(training, out, evaluated, save, boundary):
         log(f'no better validation Recall in {settings.patience} evaluations: stopping early')
 
 
-def start(argv):
+def start(argv, company):
     settings, like = read_line(argv, MODELS, combined=False)  # of a run that is resumed, what it has counts, too
-    if settings.recommend is not None:
+    if settings.recommend is not None and company.first:
         check_target(settings.recommend)
     if settings.load is not None:
-        recommend_from(settings.load, argv)
+        if company.first:
+            recommend_from(settings.load, argv)
         return
-    with RunFolder(settings.out or f'results/{settings.data}/{settings.model}-seed{settings.seed}') as out:
-        work = take_up(out, argv, MODELS, like)
-        if work is not None:
-            run(work[0], out, work[1])
-        elif settings.recommend is not None:
-            recommend_from(out.path, argv)
+    with company.folder(settings.out or f'results/{settings.data}/{settings.model}-seed{settings.seed}') as out:
+        work = company.from_first(lambda: take_up(out, argv, MODELS, like), argv)
+        if work is None:
+            if settings.recommend is not None and company.first:
+                recommend_from(out.path, argv)
+            return
+        settings, state = work
+        if company.size > 1 and not trained_by_gradients(settings.model):
+            log(f'{settings.model} has no gradients to share: one process works, the others have nothing to do')
+            company = company.first_alone()
+            if company is None:
+                return
+        run(settings, out, state, company)
+
+
+def trained_by_gradients(model):
+    return model not in MODELS or MODELS[model].flags >= TRAINED
 
 
 def main(argv=None):
     """Run the command line; its exit code."""
     keep_freed_memory()
-    return run_command('Main.py', lambda: start(argv), 'lower --batch, --tstBat, --nce_chunk, --latdim or --dims')
+    return run_in_company('Main.py', lambda company: start(argv, company),
+                          'lower --batch, --tstBat, --nce_chunk, --latdim or --dims')
 
 
 if __name__ == '__main__':

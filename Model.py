@@ -9,7 +9,7 @@ from torch import nn
 from DataHandler import UserRows, require_features
 from Params import TRAINED
 from Utils.Adam import Adam
-from Utils.Diffusion import Denoiser, GaussianDiffusion, denoising_losses, draw_fusion
+from Utils.Diffusion import Denoiser, GaussianDiffusion, draw_fusion, losses_by_parts, part_rows
 from Utils.Errors import InputError
 from Utils.FastSampling import make_sampler
 from Utils.Graph import Graph, drop_entries, normalised_graph
@@ -19,6 +19,7 @@ from Utils.Layers import Linear, MatrixProjection, random_bits, unit_rows
 from Utils.Metrics import DotScores
 from Utils.Pass import Pass
 from Utils.Ranking import RANKED, Ranking
+from Utils.Ranks import add_up_gradients, apart, gathered, own_part_of_each, own_parts
 from Utils.TimeLogger import progress
 from Utils.Utils import (
     FUSED,
@@ -157,7 +158,7 @@ class MDMNS(nn.Module):
                     ((second_users, first_users, graph_users), (second_items, first_items, graph_items))]
 
         hidden = {name: aggregate(table, *self.modal_adj[name](users, items)) for name, table in projected.items()}
-        alike = self.items_from_alike()
+        alike = self.items_from_alike(projected)
         for name, table in alike.items():
             hidden[name][1] = hidden[name][1] + table
         if fused:
@@ -171,10 +172,10 @@ class MDMNS(nn.Module):
                             for total, nodes in zip(self.layers(*pair), pair, strict=True))
                 for name, pair in hidden.items()}
 
-    def items_from_alike(self):
-        """item_lambda N_m^item_layers E_i (I, d) of every modality; nothing without --item_lambda."""
+    def items_from_alike(self, modalities):
+        """item_lambda N_m^item_layers E_i (I, d) of these modalities; nothing without --item_lambda."""
         return {name: self.settings.item_lambda * through(graph, self.item_embeds, self.settings.item_layers)
-                for name, graph in self.item_graphs.items()}
+                for name, graph in self.item_graphs.items() if name in modalities}
 
     def contrast_views(self, projected):
         """Users and items of V_m = sum_{l=0..gnn_layer} A^l G_m [E_u; norm(F_m)] of every modality (section 6)."""
@@ -189,14 +190,19 @@ class MDMNS(nn.Module):
         multi_level = settings.cl_method == 1
         projected = self.project()
         trained = settings.fused != 'released'
-        outputs = self.outputs(projected, fused=multi_level or trained)  # else nothing trains through O_f
+        needed, parts = projected, None
+        if not (multi_level or trained or settings.decay == 'outputs'):  # then a process needs few outputs
+            parts = own_part_of_each(self.modalities, len(users))
+            needed = {name: projected[name] for name in parts}
+        outputs = self.outputs(needed, fused=multi_level or trained)  # else nothing trains through O_f
         if multi_level:
             contrast = multi_level_loss(outputs, self.levels(), settings.temp, self.noise_like_items,
                                         self.contrast_sample(), settings.nce_chunk, trained)
         else:
             contrast = cross_modal_loss(self.contrast_views(projected), users, positives, settings.temp,
                                         settings.nce_chunk)
-        return {**self.ranking_terms(self.ranked(outputs), users, positives, negatives, settings.batch),
+        return {**self.ranking_terms(self.ranked(outputs), users, positives, negatives, settings.batch,
+                                     parts and parts.values()),
                 'cl': settings.ssl_reg * contrast}
 
     def ranked(self, outputs):
@@ -210,18 +216,27 @@ class MDMNS(nn.Module):
         chosen = {FUSED: outputs[FUSED]} if self.settings.score == 'fused' else outputs
         return {name: self.ranking.scored(pair) for name, pair in chosen.items()}
 
-    def ranking_terms(self, ranked, users, positives, negatives, size):
+    def ranking_terms(self, ranked, users, positives, negatives, size, parts=None):
         """The loss of ranking, summed over the pairs of tables and the triples and divided by size, and the decay:
 
             tables   reg (||E_u||^2 + ||E_i||^2)
             batch    reg * mean of (||u||^2 + ||p||^2 + ||n||^2)/2 of the batch's rows of E_u, E_i (as LightGCN's)
             outputs  the same of the rows of what is ranked, summed over the pairs: no matrix undoes it
+
+        parts: where whole pairs are shared out among the processes, the triples of each that fall to this one.
         """
-        def rows(user_table, item_table):
-            return rows_of(user_table, users), rows_of(item_table, positives), rows_of(item_table, negatives)
+        def rows(user_table, item_table, part=slice(None)):
+            return (rows_of(user_table, users[part]), rows_of(item_table, positives[part]),
+                    rows_of(item_table, negatives[part]))
 
         settings, embeds = self.settings, (self.user_embeds, self.item_embeds)
-        loss = sum(self.ranking(rows(*pair), positives, lambda pair=pair: pair[1]) for pair in ranked)
+        if parts is None:
+            loss = sum(self.ranking(rows(*pair), positives, lambda pair=pair: pair[1]) for pair in ranked)
+        else:
+            loss = torch.zeros((), device=users.device)  # where no pair falls to this process
+            with apart():
+                for pair, part in zip(ranked, parts, strict=True):
+                    loss = loss + self.ranking(rows(*pair, part), positives[part], lambda pair=pair: pair[1])
         if settings.decay == 'tables':
             decay = embedding_decay(*embeds)
         else:
@@ -267,35 +282,41 @@ class MDMNS(nn.Module):
 
     def train_denoisers(self, boundary=lambda: None):
         """What is left of a pass over all users' rows; the mean loss of each denoiser."""
-        settings, generator, device = self.settings, self.generator, self.generator.device
-        self.denoiser_pass = steps = self.denoiser_pass or Pass(len(self.user_embeds), generator)
+        self.denoiser_pass = steps = self.denoiser_pass or Pass(len(self.user_embeds), self.generator)
         with torch.no_grad():
             features = self.project()
         guides = self.guides(features) if self.guided() == 'released' else {}
         shown, told_items = self.told(features)
-        for users in steps.batches(settings.batch, 'denoisers'):
-            x_0 = self.rows.batch(users)
-            losses = {}
-            for name in self.modalities:
-                timesteps = torch.randint(settings.steps, (len(users),), generator=generator, device=device)
-                noise = torch.randn(x_0.shape, generator=generator, device=device)
-                kept = random_bits(x_0.shape, generator)
-                fusion = (draw_fusion(len(users), settings.latdim, settings.guide_fused_hidden_dim, generator)
-                          if guides else None)
-                error, alignment = denoising_losses(
-                    self.diffusion, self.denoisers[slot(name)], x_0, timesteps, noise, features[name],
-                    self.item_embeds.detach(), guides.get(name), fusion, kept, settings.precision == 'bf16',
-                    told_of(x_0, shown[name], kept) if shown else None, told_items.get(name))
-                loss = error.mean() + settings.e_loss * alignment.mean()
-                self.denoiser_optimisers[name].zero_grad()
-                loss.backward()
-                self.denoiser_optimisers[name].step()
-                losses[f'diffusion_{name}'] = loss
-            steps.add(losses)
+        for users in steps.batches(self.settings.batch, 'denoisers'):
+            steps.add({f'diffusion_{name}': self.train_denoiser(name, users, features[name], guides.get(name),
+                                                                shown.get(name), told_items.get(name))
+                       for name in self.modalities})
             boundary()
         for optimiser in self.denoiser_optimisers.values():
             optimiser.zero_grad()  # frees the gradients until the next epoch
         return steps.means()
+
+    def train_denoiser(self, name, users, features, guide, shown=None, told_items=None):
+        """A step of a modality's denoiser on the rows of users (B,): its loss, of this process's share of them."""
+        settings, generator, device = self.settings, self.generator, self.generator.device
+        shape = n, _ = len(users), self.rows.shape[1]
+        timesteps = torch.randint(settings.steps, (n,), generator=generator, device=device)
+        noise = torch.randn(shape, generator=generator, device=device)
+        kept = random_bits(shape, generator)
+        fusion = (None if guide is None else
+                  draw_fusion(n, settings.latdim, settings.guide_fused_hidden_dim, generator))
+        denoiser, optimiser = self.denoisers[slot(name)], self.denoiser_optimisers[name]
+        optimiser.zero_grad()
+        total = 0
+        for error, alignment in losses_by_parts(
+                self.diffusion, denoiser, self.rows, users, timesteps, noise, features, self.item_embeds.detach(),
+                guide, fusion, kept, settings.precision == 'bf16', shown, told_items):
+            loss = error.sum() / n + settings.e_loss * (alignment.sum() / n)
+            loss.backward()
+            total = total + loss.detach()
+        add_up_gradients(denoiser.parameters())
+        optimiser.step()
+        return total
 
     def told(self, projected):
         """For trained guidance by modality, else nothing: the features that users' profiles are of, and ToldItems. Both
@@ -325,18 +346,28 @@ class MDMNS(nn.Module):
 
     @torch.inference_mode()
     def sampled_tops(self, batches, k):
-        """Of every modality's sample of the users' rows the k largest values and their items, (U, k) both."""
+        """Of every modality's sample of the users' rows the k largest values and their items, (U, k) both.
+
+        Each process samples its share of the rows, but all of them where noise is drawn.
+        """
         settings, generator = self.settings, self.generator
+        drawn, n_items = settings.sampling_steps or settings.sampling_noise, self.rows.shape[1]
         shown, told_items = self.told(self.project())
         samplers = {name: make_sampler(self.diffusion, self.denoisers[slot(name)], settings.sampling_steps,
                                        settings.sampling_noise, generator, told_items.get(name))
                     for name in self.modalities}
-        tops = {name: [] for name in self.modalities}
+        sampled, tops = [], {name: [] for name in self.modalities}
         for users in progress(batches, 'graphs'):
-            x_0 = self.rows.batch(users)
-            for name, sample_rows in samplers.items():
-                sample = sample_rows(x_0, told_of(x_0, shown[name]) if shown else None)
-                if settings.rebuild_from == 'new':
-                    sample[x_0.positions] = -torch.inf
-                tops[name].append(sample.topk(k, dim=1))
-        return {name: tuple(map(torch.cat, zip(*top, strict=True))) for name, top in tops.items()}
+            for part in [slice(None)] if drawn else own_parts(len(users), part_rows(len(users), n_items)):
+                x_0 = self.rows.batch(users[part])
+                sampled.append(users[part])
+                for name, sample_rows in samplers.items():
+                    sample = sample_rows(x_0, told_of(x_0, shown[name]) if shown else None)
+                    if settings.rebuild_from == 'new':
+                        sample[x_0.positions] = -torch.inf
+                    tops[name].append(sample.topk(k, dim=1))
+        whole = {name: tuple(map(torch.cat, zip(*top, strict=True))) for name, top in tops.items()}
+        if drawn:
+            return whole
+        n_users, sampled = len(self.user_embeds), torch.cat(sampled)
+        return {name: tuple(gathered(table, n_users, sampled) for table in tables) for name, tables in whole.items()}

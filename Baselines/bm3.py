@@ -9,12 +9,14 @@ from Baselines.lightgcn import LightGCN
 from Utils.Layers import Linear
 from Utils.Metrics import DotScores
 from Utils.Ranking import RANKED
+from Utils.Ranks import own_rows
 from Utils.Utils import rows_of
 
 
 def away(online, target):
     """1 - mean cosine of the rows (B, d) of two views."""
-    return 1 - F.cosine_similarity(online, target).mean()
+    n, (online, target) = len(online), own_rows(online, target)
+    return len(online) / n - F.cosine_similarity(online, target).sum() / n
 
 
 class BM3(LightGCN):
@@ -58,7 +60,7 @@ class BM3(LightGCN):
         rec = away(online[0], item_target) + away(online[1], self.target(users))
         align = sum(away(predictor(table), item_target) for table in features.values())
         mask = sum(away(predictor(table), self.target(table)) for table in features.values())
-        decay = sum(table.square().sum() for table in online) / (2 * len(users))
+        decay = sum(own_rows(table).square().sum() for table in online) / (2 * len(users))
         return {'rec': rec, 'align': settings.ssl_reg * align, 'mask': settings.ssl_reg * mask,
                 'reg': settings.reg * decay}
 

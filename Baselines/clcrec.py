@@ -8,6 +8,7 @@ from Baselines.common import EmbeddingModel, xavier_linear
 from Baselines.features import feature_tables
 from Utils.Layers import unit_rows
 from Utils.Ranking import RANKED
+from Utils.Ranks import own_rows
 from Utils.Utils import rows_of
 
 HIDDEN = 256  # width of the encoder's middle
@@ -59,17 +60,18 @@ class CLCRec(EmbeddingModel):
         settings, others = self.settings, self.drawn()
         encoded = self.encoder(rows_of(self.features, torch.cat([positives, others])))
         known, strange = encoded.split([len(users), len(others)])
-        taken = self.taken(users, others)
+        taken = self.taken(own_rows(users), others)
 
         def contrast(rows, own, columns):
+            rows, own = own_rows(rows, own)
             products = (rows @ columns.T).masked_fill(taken, -torch.inf)
             products = torch.cat([(rows * own).sum(1, keepdim=True), products], 1) / settings.temp
-            return F.cross_entropy(products, torch.zeros_like(users))
+            return F.cross_entropy(products, users.new_zeros(len(rows)), reduction='sum') / len(users)
 
         user_rows, item_rows = rows_of(self.user_embeds, users), rows_of(self.item_embeds, positives)
         ui = contrast(user_rows, self.hybrid(positives, known), self.hybrid(others, strange))
         re = contrast(*map(unit_rows, (item_rows, known, strange)))
-        decay = sum(table.square().sum() for table in (user_rows, item_rows, known)) / 2
+        decay = sum(own_rows(table).square().sum() for table in (user_rows, item_rows, known)) / 2
         return {'ui': ui, 're': settings.ssl_reg * re, 'reg': settings.reg * decay / len(users)}
 
     def taken(self, users, items):

@@ -1,5 +1,7 @@
 """What the baselines share: the training loop's defaults (see Main.py), embeddings with the BPR loss, propagation.
 
+Where several processes share a run, losses are this process's part of them (Utils/Ranks.py).
+
 Shapes: U users, I items, B triples in a batch, d = latdim.
 """
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from Utils.Errors import InputError, is_out_of_memory
 from Utils.Layers import Linear
 from Utils.Metrics import DotScores
 from Utils.Ranking import RANKED, Ranking
+from Utils.Ranks import own_rows
 from Utils.Utils import rows_of
 
 
@@ -79,7 +82,7 @@ class EmbeddingModel(Baseline):
         A decay of embeddings alone says little where matrices come between them and the scores: what it takes from the
         embeddings, matrices that are not decayed give back.
         """
-        decay = sum(table.square().sum() for table in decayed) / 2
+        decay = sum(own_rows(table).square().sum() for table in decayed) / 2
         return {self.ranking.name: self.ranking(rows, positives, items) / len(positives),
                 'reg': self.settings.reg * decay / len(positives)}
 
@@ -148,7 +151,7 @@ def xavier_linear(n_in, n_out, generator, shifted=True):
 
 def all_decay(model):
     """Half the squares of all parameters: what Adam's `weight_decay` of 1 takes the gradient of."""
-    return sum(parameter.square().sum() for parameter in model.parameters()) / 2
+    return sum(own_rows(parameter).square().sum() for parameter in model.parameters()) / 2
 
 
 def dropped_out(table, rate, generator):

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from Baselines.modal import ModalLightGCN
 from Baselines.thinned import Thinned
 from Utils.Layers import unit_rows
+from Utils.Ranks import own_rows
 from Utils.Utils import rows_of
 
 
@@ -60,5 +61,5 @@ class MMGCL(Thinned, ModalLightGCN):
         z_p, z_n = (unit_rows(self.item_readout(rows)) for rows in (own, mixed))
         pairs, challenge = z_u @ z_p.T, (z_u * z_n).sum(1, keepdim=True)
         target, temp = torch.arange(len(users), device=users.device), self.settings.temp
-        return (F.cross_entropy(torch.cat([pairs, challenge], 1) / temp, target)
-                + F.cross_entropy(pairs.T / temp, target))
+        return sum(F.cross_entropy(*own_rows(products / temp, target), reduction='sum') / len(users)
+                   for products in (torch.cat([pairs, challenge], 1), pairs.T))

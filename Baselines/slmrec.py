@@ -8,6 +8,7 @@ from Baselines.common import all_decay, xavier_linear
 from Baselines.modal import ModalLightGCN
 from Utils.NCE import nce
 from Utils.Ranking import RANKED
+from Utils.Ranks import own_rows
 from Utils.Utils import rows_of
 
 
@@ -54,10 +55,11 @@ class SLMRec(ModalLightGCN):
     def along_modalities(self, rows):
         """The task fac of H's rows of the batch's items (B, (1 + M) d)."""
         reached, *shown = rows.chunk(self.parts, 1)
-        target, total = torch.arange(len(rows), device=rows.device), 0
+        target, total = own_rows(torch.arange(len(rows), device=rows.device)), 0
         for step, known, table in zip(self.chain, self.known, shown, strict=True):
             reached = step(reached)
-            total = total + F.cross_entropy(reached @ known(table).T / self.settings.temp, target)
+            products = own_rows(reached) @ known(table).T
+            total = total + F.cross_entropy(products / self.settings.temp, target, reduction='sum') / len(rows)
         return total
 
     def dropped_views(self, inputs):

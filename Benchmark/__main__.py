@@ -3,6 +3,8 @@
     --quick         TikTok's shapes only, without whole training steps and epochs: under a minute
     --peers         other libraries instead, where they are installed: implicit (a sweep of iALS), RecBole (an epoch of
                     LightGCN, full ranking), each beside ours, as peers.csv and a table
+    --ranks 1 2     the stages by one and by several processes of one thread instead, at five sizes and TikTok's, with
+                    the costs fitted to them, as ranks.csv and the tables of docs/SCALING.md: about 15 minutes
     --published     an epoch of each published command instead, ours alone, as published_cost.csv and a table; with
                     --device cuda on that GPU, as published_gpu.csv
     --data_dir DIR  take TikTok's, Baby's and Sports' matrices from there; else random ones of the same size
@@ -33,11 +35,12 @@ import torch._dynamo  # what the first optimiser imports: here once, and not in 
 
 from Benchmark.OnDevice import rows_on
 from Benchmark.Peers import WORK, peer_row
+from Benchmark.Scaling import measure_ranks
 from Benchmark.Stages import PUBLISHED, SHAPES, STAGES, Problem, epoch_counts, plain_needs, work
 from Experiments.Estimates import in_words
 from Experiments.Publish import add_place, settle_place
 from Experiments.Tables import PAGES, write_csv, write_markdown
-from Params import Parser, parse
+from Params import Parser, number, parse
 from Utils.Command import run_command
 from Utils.Device import choose_device, keep_freed_memory
 from Utils.Errors import InputError
@@ -263,6 +266,8 @@ def command_line():
     parser.add_argument('--quick', action='store_true', help="TikTok's shapes, no training steps and epochs")
     parser.add_argument('--peers', action='store_true', help='measure other libraries where they are installed')
     parser.add_argument('--published', action='store_true', help='an epoch of each published command, ours alone')
+    parser.add_argument('--ranks', nargs='+', type=number(int, 1), metavar='N',
+                        help='by so many processes, which share the work')
     parser.add_argument('--device', default='cpu', metavar='DEVICE',
                         help='with --published: cuda or cuda:N measures on that GPU (default: %(default)s)')
     parser.add_argument('--data_dir', help='take the matrices from the data set folders below this one')
@@ -281,6 +286,9 @@ def main(argv=None):
     settle_place(parser, options, 'benchmark')
     if options.peers:
         compare_with_peers(options)
+        return
+    if options.ranks:
+        measure_ranks(options)
         return
     if options.published:
         cost_of_published(options)

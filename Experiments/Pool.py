@@ -17,12 +17,14 @@ from Experiments.Jobs import missing
 from Experiments.Progress import Progress, counted
 from Experiments.Slots import Slot, launch
 from Experiments.Sources import Source
+from Runs.Company import LOST
 from Runs.Lock import Lock
 from Runs.Results import RunFolder
 from Runs.Signals import raised_signals
 from Utils.Errors import InputError, StoppedError
 from Utils.TimeLogger import log
 
+SENTENCE = 'Main.py: '  # what a run begins its last sentence with
 POLL = 1  # seconds after which a worker with nothing to do looks again at what others hold
 
 
@@ -45,7 +47,8 @@ class Child:
         told = False
         for line in (*lines, *(() if data else (self.rest,))):
             text = line.decode(errors='replace').strip()
-            self.last = text or self.last
+            if not self.last.startswith(SENTENCE):  # torchrun has much to say after it
+                self.last = text or self.last
             if '  epoch ' in text:
                 self.epoch, told = text.split('  epoch ')[1].split()[0], True
         return told if data else None
@@ -181,8 +184,8 @@ class Pool:
             elif child.unwanted:
                 log(f'{job.folder}: stopped before its end, after epoch {child.epoch}')
                 self.leave_out(job)
-            elif code < 0:
-                self.died(job, -code)
+            elif code < 0 or LOST in child.last:
+                self.died(job, max(-code, 0))
             elif not self.was_in_use(child):
                 job.mark('failed').write_text(child.last or f'exit code {code}')
                 self.fail(job, child.last or f'exit code {code}')
@@ -228,13 +231,14 @@ class Pool:
         self.expect()
 
     def died(self, job, number):
-        """Killed from outside (a machine out of memory, ...): it goes on later, unless it got no further than when it
-        was killed before."""
+        """Killed from outside (a machine out of memory, ...), or one of its processes was: it goes on later, unless it
+        got no further than when it was killed before."""
+        how = f'signal {number}' if number else 'a signal to one of its processes'
         at = [path.stat().st_mtime_ns for path in sorted(job.folder.glob('checkpoint.pt'))]
         if self.deaths.get(job.folder) == at:
-            self.fail(job, f'was killed twice by signal {number} without getting any further')
+            self.fail(job, f'was killed twice by {how} without getting any further')
         else:
-            log(f'{job.folder}: killed by signal {number}; it goes on from its checkpoint')
+            log(f'{job.folder}: killed by {how}; it goes on from its checkpoint')
             self.deaths[job.folder] = at
             self.left.append(self.left.pop(self.left.index(job)))
 

@@ -1,10 +1,13 @@
 """What the training loop asks of a model (see Main.py), checked once: one sentence where an author has left something
 out, before anything is trained or at the first step."""
+import math
+
 import torch
 
 from Params import build_parser
 from Utils.Errors import InputError
 from Utils.Metrics import NAMES
+from Utils.Ranks import add_up, apart, n_ranks
 
 METHODS = ('begin_epoch', 'loop_parameters', 'scores', 'state_dict')
 COLUMNS = ('epoch', 'seconds', *(f'{split}_{name}' for split in ('val', 'test') for name in NAMES))  # of metrics.csv
@@ -57,6 +60,25 @@ def check_terms(model, terms, figures):
     if not any(term.requires_grad for term in terms.values()):
         raise InputError(f'{where} returned terms that depend on no parameter: there is nothing to train.')
     check_names(where, terms, figures)
+
+
+def check_parts(model, batch):
+    """Where several processes share a run: whether their parts of the loss of a batch add up to what one alone has."""
+    if n_ranks() == 1:
+        return
+    stream = model.generator.get_state()
+    with torch.no_grad():
+        parts = model.losses(*batch)
+        model.generator.set_state(stream)
+        with apart():
+            whole = model.losses(*batch)
+        model.generator.set_state(stream)
+    for name, term in whole.items():
+        total = float(add_up(parts[name].detach().clone()))
+        if not math.isclose(total, float(term), rel_tol=1e-3, abs_tol=1e-6) and math.isfinite(float(term)):
+            raise InputError(f'{type(model).__name__}.losses of {n_ranks()} processes add up to {total:.6g} as {name}, '
+                             f'but one process alone has {float(term):.6g}: each is to return the part of its own_rows '
+                             '(Utils/Ranks.py). Start it without torchrun.')
 
 
 def check_names(where, named, others):

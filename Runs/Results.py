@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from Runs.Aside import drop, put_aside, put_back
-from Runs.Checkpoint import ALL, NEWEST, PREVIOUS, sync_folder
+from Runs.Checkpoint import ALL, NEWEST, PREVIOUS, remove_checkpoints, save_checkpoint, sync_folder
 from Runs.Identity import PARTS, data_folder, data_parts
 from Runs.Lock import Lock
 from Utils.Errors import InputError
@@ -139,6 +139,13 @@ class RunFolder:
         """To be called once something of this run is in its place: the earlier one goes."""
         drop(self.path)
 
+    def save_checkpoint(self, state):
+        save_checkpoint(self.path, state)
+
+    def finish(self, keep_checkpoint):
+        """To be called at the end of the run: of its checkpoints none stays, or the last one."""
+        remove_checkpoints(self.path, (PREVIOUS,) if keep_checkpoint else ALL)
+
     def resume(self, config, rows):
         """Bring the files to where a checkpoint of this run stands: rows of metrics.csv after it are dropped."""
         for name in ('result.json', 'per_user.npz'):
@@ -193,14 +200,14 @@ class RunFolder:
                              'with --resume.') from error
 
 
-def run_config(settings, dataset, device):
+def run_config(settings, dataset, device, n_ranks=1):
     """What is needed to run this again: settings, command line, statistics and checksums of the data, versions, device,
-    revision."""
+    revision, and where there are several the number of processes."""
     told = {name: value for name, value in asdict(settings).items() if name not in NOT_TOLD}
     return {'settings': told, 'command': f'python Main.py {settings.line}'.rstrip(), 'seed': settings.seed,
             'dataset': dataset.statistics(), 'data_sha256': dataset.sha256(),
             PARTS: data_parts(dataset, data_folder(settings)), 'device': str(device),
-            'threads': torch.get_num_threads(), 'git': git_revision(),
+            'threads': torch.get_num_threads(), **({'ranks': n_ranks} if n_ranks > 1 else {}), 'git': git_revision(),
             'versions': {'python': platform.python_version(),
                          **{name: version(name) for name in ('torch', 'numpy', 'scipy')}}}
 

@@ -90,6 +90,8 @@ def go_on_with(config, now):
         raise InputError(f'The run began on {config["device"]} and cannot go on on {now["device"]}, whose random '
                          'numbers are others: choose with --device.')
     changed = {name: now[name] for name in ('threads', 'git', 'versions') if config[name] != now[name]}
+    if config.get('ranks', 1) != now.get('ranks', 1):
+        changed['ranks'] = now.get('ranks', 1)
     changed |= {name: now['settings'][name] for name in LAST_DIGITS
                 if config['settings'].get(name) != now['settings'][name]}
     if changed:

@@ -9,12 +9,13 @@ import torch
 
 from DataHandler import NegativeSampler
 from Runs.Checkpoint import random_states, restore_random_states
-from Runs.Contract import check_figures, check_parameters, check_terms
+from Runs.Contract import check_figures, check_parameters, check_parts, check_terms
 from Runs.Flags import model_settings
 from Runs.Results import Best
 from Utils.Adam import Adam
 from Utils.Errors import InputError, NotFiniteError
 from Utils.Pass import Pass
+from Utils.Ranks import add_up_gradients, require_same
 
 STEPS = 'training'  # what the steps over the interactions are called, the last of an epoch
 
@@ -37,6 +38,7 @@ class Training:
         self.epoch = 0  # the one in progress
         self.figures = None  # what the model's begin_epoch returned, once it has
         self.steps = None  # the pass over the interactions, once it has begun
+        self.parts_checked = False
         # a closed form is solved again sooner than it is read
         self.epochs, self.checkpoint_every = (1, 0) if self.model.closed_form else (
             settings.epoch, settings.checkpoint_every)
@@ -51,9 +53,13 @@ class Training:
             if self.steps is None:
                 negatives = self.sampler.sample(self.generator)
                 self.steps = Pass(len(self.sampler), self.generator, negatives=negatives)
+            if not self.parts_checked:
+                check_parts(self.model, triples(self.sampler, self.steps, self.steps.order[:self.batch]))
+                self.parts_checked = True
             train_steps(self.model, self.optimiser, self.sampler, self.batch, self.steps, boundary, figures)
             figures = {**self.steps.means(), **figures}
         self.check(figures)
+        require_same(dict(self.model.named_parameters()), self.generator)
         self.epoch, self.figures, self.steps = self.epoch + 1, None, None
         return figures
 
@@ -88,17 +94,22 @@ def train_steps(model, optimiser, sampler, size, steps, boundary, figures=()):
     """The steps that are left of one pass over the training interactions, each with its negative.
 
     figures: of the epoch, by name; they stand beside the loss terms."""
-    negatives = steps.companions['negatives']
     for batch in steps.batches(size, STEPS):
-        terms = model.losses(sampler.users[batch], sampler.positives[batch], negatives[batch])
+        terms = model.losses(*triples(sampler, steps, batch))
         if not steps.losses:
             check_terms(model, terms, figures)
         loss = sum(terms.values())
         optimiser.zero_grad()
         loss.backward()
+        add_up_gradients(parameter for group in optimiser.param_groups for parameter in group['params'])
         optimiser.step()
         steps.add(terms)
         boundary()
+
+
+def triples(sampler, steps, batch):
+    """(users, positives, negatives) of a batch of interactions."""
+    return sampler.users[batch], sampler.positives[batch], steps.companions['negatives'][batch]
 
 
 @contextmanager

@@ -4,14 +4,19 @@ Shapes: U users, I items, B rows in a batch, d = latdim, h = guide_fused_hidden_
 """
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 
 import torch
 from torch import nn
 
+from Utils.Guidance import told_of
 from Utils.Layers import Linear, timestep_embedding, unit_rows
+from Utils.Ranks import add_up_all, own_parts
 from Utils.Utils import guess_error, reconstruction_errors
 
 DROPOUT = 0.5  # of the denoisers' input while they train
+AT_ONCE = 2**25  # entries of rows x items up to which a batch is worked on as a whole
+PART_ENTRIES, PART_ROWS = 2**23, 256  # otherwise: a part's entries, and the rows that it has at least
 
 
 class Denoiser(nn.Module):
@@ -90,9 +95,13 @@ class GaussianDiffusion(nn.Module):
 
     def noised_rows(self, x_0, timesteps, noise):
         """`noised` of a RowBatch."""
+        return self.noised_rows_(x_0, timesteps, noise.clone())
+
+    def noised_rows_(self, x_0, timesteps, x_t):
+        """The same in the place of the noise x_t."""
         abar = self.alphas_cumprod[timesteps]
-        x_t = noise * (1 - abar).sqrt().to(noise.dtype)[:, None]
-        x_t[x_0.positions] += abar.sqrt().to(noise.dtype)[x_0.rows]
+        x_t *= (1 - abar).sqrt().to(x_t.dtype)[:, None]
+        x_t[x_0.positions] += abar.sqrt().to(x_t.dtype)[x_0.rows]
         return x_t
 
     def sample(self, denoiser, x_0, sampling_steps=0, sampling_noise=False, generator=None):
@@ -121,17 +130,28 @@ def draw_fusion(n_rows, latdim, hidden, generator):
             'guess': Linear(latdim, n_rows, generator).requires_grad_(False)}
 
 
-def fuse(x_t, guide, weights):
+def fuse(x_t, guide, weights, sums=None):
     """Guidance (section 3): noised rows x_t (B, I) and a guide (I, d) -> fused rows (B, I).
 
     With A = [[0, x_t], [x_t', 0]] + Identity, s = (row sums of A, at least 1e-8)^-1/2 and nodes
     [users; items(guide)]: out = convolution((s A s) nodes), fused = out's users times out's items. A is never built.
+
+    sums: where x_t are some rows of a batch, `row_sums` of all of them.
     """
-    user_scale = (1 + x_t.sum(1)).clamp(min=1e-8).rsqrt()[:, None]
-    item_scale = (1 + x_t.sum(0)).clamp(min=1e-8).rsqrt()[:, None]
+    seen, gathered = sums or row_sums(x_t, weights)
+    user_scale, item_scale = scale(x_t.sum(1)), scale(seen)
     users, items = user_scale * weights['users'], item_scale * weights['items'](guide)
     convolution = weights['convolution']
-    return convolution(user_scale * (users + x_t @ items)) @ convolution(item_scale * (items + x_t.T @ users)).T
+    return convolution(user_scale * (users + x_t @ items)) @ convolution(item_scale * (items + gathered)).T
+
+
+def row_sums(x_t, weights):
+    """What items gather from the rows x_t (B, I): their sums (I,), and those of the scaled users' embeddings (I, h)."""
+    return x_t.sum(0), x_t.T @ (scale(x_t.sum(1)) * weights['users'])
+
+
+def scale(sums):
+    return (1 + sums).clamp(min=1e-8).rsqrt()[:, None]
 
 
 def denoising_losses(diffusion, denoiser, x_0, timesteps, noise, features, item_embeds, guide=None, fusion=None,
@@ -142,13 +162,50 @@ def denoising_losses(diffusion, denoiser, x_0, timesteps, noise, features, item_
     alignment mean_d (f features - x_0 item_embeds)^2. No gradient flows through the denoiser's input. told,
     told_items: for a denoiser with a `Guidance`.
     """
+    x_t = diffusion.noised_rows(x_0, timesteps, noise)
+    return noised_losses(diffusion, denoiser, x_0, x_t, timesteps, features, item_embeds, guide, fusion, kept, bf16,
+                         told, told_items)
+
+
+def noised_losses(diffusion, denoiser, x_0, x_t, timesteps, features, item_embeds, guide, fusion, kept, bf16, told,
+                  told_items, sums=None):
+    """`denoising_losses` of rows that are noised already."""
     with torch.no_grad():
-        seen = diffusion.noised_rows(x_0, timesteps, noise)
-        if guide is not None:
-            seen = fuse(seen, guide, fusion)
+        seen = x_t if guide is None else fuse(x_t, guide, fusion, sums)
     with torch.autocast(seen.device.type, torch.bfloat16, enabled=bf16):
         predicted = denoiser(seen, timesteps, kept, told, told_items).to(seen.dtype)
     error, alignment = reconstruction_errors(predicted, x_0, features, item_embeds)
     if guide is not None:
         error = error + guess_error(x_0, guide, fusion['guess'].weight, fusion['guess'].bias)
     return diffusion.loss_weight[timesteps].to(error.dtype) * error, alignment
+
+
+def losses_by_parts(diffusion, denoiser, rows, users, timesteps, noise, features, item_embeds, guide, fusion, kept,
+                    bf16, shown=None, told_items=None):
+    """`denoising_losses` of this process's share of a batch of users (B,), a part at a time: a vector per part of each
+    kind. rows: UserRows; shown (I, d): the features of users' profiles, for a denoiser with a `Guidance`; what is drawn
+    is so for the whole batch; the noise is overwritten.
+
+    What a part needs of the others, the guidance's `row_sums`, is added up first.
+    """
+    parts = [(part, rows.batch(users[part])) for part in own_parts(len(users), part_rows(*noise.shape))]
+    for part, x_0 in parts:
+        diffusion.noised_rows_(x_0, timesteps[part], noise[part])
+    sums = None
+    if guide is not None:
+        with torch.no_grad():
+            for part, _ in parts:
+                ours = row_sums(noise[part], {'users': fusion['users'][part]})
+                sums = ours if sums is None else [a.add_(b) for a, b in zip(sums, ours, strict=True)]
+        add_up_all(sums)
+    for part, x_0 in parts:
+        weights = fusion and {**fusion, 'users': fusion['users'][part], 'guess': SimpleNamespace(
+            weight=fusion['guess'].weight[part], bias=fusion['guess'].bias[part])}
+        yield noised_losses(diffusion, denoiser, x_0, noise[part], timesteps[part], features, item_embeds, guide,
+                            weights, kept[part], bf16, None if shown is None else told_of(x_0, shown, kept[part]),
+                            told_items, sums)
+
+
+def part_rows(n_rows, n_items):
+    """How many rows of a batch are worked on at a time."""
+    return n_rows if n_rows * n_items <= AT_ONCE else max(PART_ROWS, PART_ENTRIES // n_items)

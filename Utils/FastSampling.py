@@ -9,6 +9,8 @@ The items' nodes of a guidance (Utils/Guidance.py) are but further columns of W.
 """
 import torch
 
+from Utils.Ranks import gathered, own_rows
+
 
 def make_sampler(diffusion, denoiser, sampling_steps=0, sampling_noise=False, generator=None, told_items=None):
     """A function (RowBatch, with a guidance `Told` of its users) -> sampled rows (B, I); what it computes is
@@ -25,7 +27,7 @@ def make_sampler(diffusion, denoiser, sampling_steps=0, sampling_noise=False, ge
     inputs = guidance and guidance.item_inputs(told_items, nodes, first)
     if nodes is not None:
         first = torch.cat([first, nodes], 1)
-    hidden_to_first = last.weight.T @ first  # V'W: (width, width)
+    hidden_to_first = gathered(own_rows(last.weight.T) @ first, last.weight.shape[1])  # V'W: (width, width)
     bias_to_first = last.bias @ first
     coefficients = [(float(a), float(b)) for a, b in
                     zip(diffusion.posterior_mean_coef1, diffusion.posterior_mean_coef2, strict=True)]

@@ -5,6 +5,7 @@ import numpy as np
 import torch
 
 from Utils.Device import release_freed_memory
+from Utils.Ranks import gathered, own_rows
 
 NAMES = ('recall', 'ndcg', 'precision')
 
@@ -79,12 +80,12 @@ def evaluate(score, train, splits, k, chunk):
     """Rank all items for every user with a withheld item, training items left out; metrics of each split.
 
     score: users (B,) -> scores (B, I); train: UserRows; splits: name -> UserRows; chunk: users at a time.
-    Returns name -> UserMetrics.
+    Returns name -> UserMetrics. Where several processes share a run, each ranks for its share of the users.
     """
     withheld = sum(rows.counts for rows in splits.values())
     everyone = withheld.nonzero().squeeze(1)
     hits = {name: [] for name in splits}
-    for number, users in enumerate(everyone.split(chunk)):
+    for number, users in enumerate(own_rows(everyone).split(chunk)):
         if number % 16 == 0:
             release_freed_memory(everyone.device, len(everyone) * train.shape[1])
         top = rank_items(score(users), train.batch(users).positions, k)
@@ -95,6 +96,7 @@ def evaluate(score, train, splits, k, chunk):
         counts = rows.counts[everyone]
         chosen = counts > 0
         lists = torch.cat([*hits[name], torch.zeros(0, k, dtype=torch.bool, device=everyone.device)])
+        lists = gathered(lists, len(everyone))
         metrics = list_metrics(lists[chosen], counts[chosen])
         results[name] = UserMetrics(*(vector.cpu().numpy() for vector in (everyone[chosen], *metrics)))
     return results

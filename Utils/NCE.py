@@ -6,6 +6,9 @@ The similarities are made a tile at a time and used while the tile is in the cac
 pass, for the gradients. These need the sums only as a factor per row. For the rows it can come last, but for the
 columns it comes first, so there a strip of tiles, as wide as there are columns, is kept until its sums are known.
 Extra memory is that of the gradients and one strip.
+
+Where several processes share a run (Utils/Ranks.py), each takes its share of the rows, against all columns, and returns
+its part of the loss.
 """
 import math
 
@@ -15,6 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from Utils.Device import release_freed_memory
 from Utils.Layers import unit_rows
+from Utils.Ranks import add_up, is_own_strip, n_ranks, own_rows
 
 TILE = {'cpu': (1024, 512), 'cuda': (8192, 8192)}  # rows, columns: on a CPU what its cores' caches hold
 STRIP_ENTRIES = {'cpu': 2**23, 'cuda': 2**28}  # similarities of a strip of tiles
@@ -44,26 +48,32 @@ def unit_self_nce(rows, temp, chunk=None):
 
 def mean_product(a, b):
     """mean_n <a_n, b_n>, without the table of products."""
-    return torch.einsum('nd,nd->n', a, b).mean()
+    return torch.einsum('nd,nd->n', *own_rows(a, b)).sum() / len(a)
 
 
 def mean_logsumexp(rows, columns, temp, chunk=None, symmetric=False):
     """mean_n log sum_j exp(<rows_n, columns_j>/temp) of rows of unit length. symmetric: columns is rows, detached."""
-    device, safe = columns.device.type, 1 / temp <= SAFE_EXPONENT
+    device, safe, n = columns.device.type, 1 / temp <= SAFE_EXPONENT, len(rows)
     release_freed_memory(columns.device, len(rows) * len(columns))
     size, width = TILE[device]
     if symmetric and safe:
-        return _SymmetricLogSumExp.apply(rows, columns, temp, chunk or width, width)
+        height = chunk or width
+        if n_ranks() > 1:  # strips enough for shares of the same size
+            height = min(height, -(-n // (2 * n_ranks())))
+        return _SymmetricLogSumExp.apply(rows, columns, temp, height, width)
+    rows = own_rows(rows)
     if not safe:  # the highest of a whole row must be known before its exponentials
         width = len(columns)
     if not safe or (columns.requires_grad and torch.is_grad_enabled()):
         size = max(128, min(size, STRIP_ENTRIES[device] // len(columns)))
-    return _LogSumExp.apply(rows, columns, temp, min(chunk or size, len(rows)), width)
+    return _LogSumExp.apply(rows, columns, temp, max(1, min(chunk or size, len(rows))), width, n)
 
 
 class _LogSumExp(torch.autograd.Function):
+    """Of some of the n rows that the mean is over."""
+
     @staticmethod
-    def forward(ctx, rows, columns, temp, chunk, width):
+    def forward(ctx, rows, columns, temp, chunk, width, n):
         needs_rows, needs_columns = ctx.needs_input_grad[:2]
         grad_rows = torch.zeros_like(rows) if needs_rows else None
         grad_columns = torch.zeros_like(columns) if needs_columns else None
@@ -85,7 +95,7 @@ class _LogSumExp(torch.autograd.Function):
                 if needs_rows:
                     grad_rows[start:start + chunk].addmm_(exps, part)
             total += sums.log().sum()
-            factors = 1 / (temp * len(rows) * sums)[:, None]
+            factors = 1 / (temp * n * sums)[:, None]
             if needs_rows:
                 grad_rows[start:start + chunk] *= factors
             if needs_columns:
@@ -93,12 +103,13 @@ class _LogSumExp(torch.autograd.Function):
                 for exps, grad in zip(strip, grad_columns.split(width), strict=True):
                     grad.addmm_(exps[:len(some)].T, weighted)
         ctx.save_for_backward(grad_rows, grad_columns)
-        return total / len(rows)
+        return total / n
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        return *(None if saved is None else saved.mul_(grad) for saved in ctx.saved_tensors), None, None, None
+        given = (None,) * (len(ctx.needs_input_grad) - 2)
+        return *(None if saved is None else saved.mul_(grad) for saved in ctx.saved_tensors), *given
 
 
 def _scaled(columns, temp):
@@ -107,7 +118,8 @@ def _scaled(columns, temp):
 
 
 class _SymmetricLogSumExp(_LogSumExp):
-    """The same for columns = rows: a tile beside the diagonal serves its rows and its columns."""
+    """The same for all rows and columns = rows: a tile beside the diagonal serves its rows and its columns. Several
+    processes share the tiles, and add up the rows' sums before they use them."""
 
     @staticmethod
     def forward(ctx, rows, columns, temp, chunk, width):
@@ -115,7 +127,9 @@ class _SymmetricLogSumExp(_LogSumExp):
         grad = torch.zeros_like(rows) if needs_grad else None
         scaled = _scaled(columns, temp)
         sums = rows.new_zeros(len(rows))
-        for start in range(0, len(rows), chunk):
+        for number, start in enumerate(range(0, len(rows), chunk)):
+            if not is_own_strip(number):
+                continue
             here = slice(start, start + chunk)
             some = rows[here]
             for first in (start, *range(start + chunk, len(rows), width)):
@@ -128,7 +142,8 @@ class _SymmetricLogSumExp(_LogSumExp):
                     sums[there] += exps.sum(0)
                     if needs_grad:
                         grad[there].addmm_(exps.T, some)
+        add_up(sums)
         if needs_grad:
             grad /= (temp * len(rows) * sums)[:, None]
         ctx.save_for_backward(grad, None)
-        return sums.log().mean()
+        return own_rows(sums).log().sum() / len(rows)

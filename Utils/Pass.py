@@ -2,6 +2,7 @@
 import torch
 
 from Utils.Errors import InputError, NotFiniteError
+from Utils.Ranks import add_up
 from Utils.TimeLogger import progress, show_loss
 
 CHECK_EVERY = 10  # steps: reading a loss makes a GPU wait
@@ -30,13 +31,14 @@ class Pass:
         self.check()
 
     def add(self, terms):
-        """Note a step's loss terms (name -> scalar), which stay on the device; now and then, `check` them."""
+        """Note a step's loss terms (name -> scalar), of which each process has its part, and which stay on the device;
+        now and then, `check` them."""
         names = list(terms)
         if self.losses and names != self.names:
             raise InputError(f'The loss terms of a step are {", ".join(names)}, those before it '
                              f'{", ".join(self.names)}: every step of a pass needs the same, 0 where there is nothing.')
         self.names = names
-        self.losses.append(torch.stack([term.detach() for term in terms.values()]))
+        self.losses.append(add_up(torch.stack([term.detach() for term in terms.values()])))
         if len(self.losses) % CHECK_EVERY == 0:
             self.check()
 

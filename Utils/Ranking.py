@@ -1,11 +1,12 @@
 """The losses by which models learn to rank (--loss), of tables of users (U, n) and items (I, n).
 
-Shapes: B triples (u, p, n) in a batch.
+Shapes: B triples (u, p, n) in a batch. Where several processes share a run, what is returned is this one's part.
 """
 import torch
 
 from Utils.Layers import unit_rows
 from Utils.NCE import unit_nce
+from Utils.Ranks import own_rows
 from Utils.Utils import bpr_loss
 
 RANKED = frozenset({'loss', 'loss_temp', 'loss_pop'})  # the flags that `Ranking` reads
@@ -64,4 +65,4 @@ def softmax_loss(users, items, positives, temp, log_a=None):
         return unit_nce(users, items, temp, positives)
     loss = unit_nce(torch.cat([users, torch.ones_like(users[:, :1])], 1),
                     torch.cat([items, temp * log_a[:, None].to(items.dtype)], 1), temp, positives)
-    return loss + log_a[positives].mean()  # which stood in the positives' products, too
+    return loss + own_rows(log_a[positives]).sum() / len(positives)  # which stood in the positives' products, too

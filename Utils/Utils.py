@@ -1,5 +1,7 @@
 """Losses and regularisers (SPEC section 6), as pure functions of embeddings.
 
+Where several processes share a run, losses are this process's part of them (Utils/Ranks.py).
+
 `outputs` maps names to pairs (users (U, d), items (I, d)): one entry per modality, and `fused`.
 """
 from collections import Counter
@@ -11,6 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from Utils.Layers import unit_rows
 from Utils.NCE import nce, unit_nce, unit_self_nce
+from Utils.Ranks import own_rows
 
 FUSED = 'fused'
 
@@ -22,6 +25,7 @@ def rows_of(table, index):
 
 def bpr_loss(users, positives, negatives):
     """sum_b -log sigmoid(<u, pos> - <u, neg>) of embeddings (B, d) (Rendle et al. 2009)."""
+    users, positives, negatives = own_rows(users, positives, negatives)
     return -F.logsigmoid((users * (positives - negatives)).sum(1)).sum()
 
 
@@ -34,12 +38,12 @@ def modal_bpr_loss(outputs, users, positives, negatives, batch):
 
 def batch_decay(users, positives, negatives):
     """mean_b (||u||^2 + ||p||^2 + ||n||^2)/2 of rows (B, d)."""
-    return sum(rows.square().sum() for rows in (users, positives, negatives)) / (2 * len(users))
+    return sum(own_rows(rows).square().sum() for rows in (users, positives, negatives)) / (2 * len(users))
 
 
 def embedding_decay(*tables):
     """Sum of the squares of whole embedding tables."""
-    return sum(table.square().sum() for table in tables)
+    return sum(own_rows(table).square().sum() for table in tables)
 
 
 def cross_modal_loss(views, users, items, temp, chunk=None):

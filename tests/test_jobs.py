@@ -24,6 +24,7 @@ from Experiments.Pool import make_runs
 from Experiments.Slots import Slot, add_slots, slots_of
 from Experiments.Sources import Source
 from Params import Parser, parse
+from Runs.Company import LOST
 from Runs.Lock import Lock
 from Runs.Results import RunFolder
 from Utils.Errors import InputError
@@ -317,6 +318,41 @@ def test_threads_are_shared_and_devices_handed_out(monkeypatch):
             slots_of(options_of(*words))
     with pytest.raises(InputError, match='leave one out'):
         slots_of(options_of('--devices', 'cuda:0'), ('--device=cuda:0',))
+
+
+def test_several_processes_for_each_run(monkeypatch):
+    monkeypatch.setattr(Slots.torch, 'get_num_threads', lambda: 8)
+    monkeypatch.setattr(Slots, 'choose_device', lambda name: name)
+    four = ('--devices', *(f'cuda:{number}' for number in range(4)))
+    assert slots_of(options_of('--devices_per_run', '2')) == [Slot(4, (), 2)]
+    assert slots_of(options_of('--devices_per_run', '2', '--jobs', '2')) == [Slot(2, (), 2)] * 2
+    first, second = slots_of(options_of('--devices_per_run', '2', *four))
+    assert (first, second) == (Slot(2, ('cuda:0', 'cuda:1'), 2), Slot(2, ('cuda:2', 'cuda:3'), 2))
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    assert second.environment()['CUDA_VISIBLE_DEVICES'] == '2,3'
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,5,6,7')
+    assert second.environment()['CUDA_VISIBLE_DEVICES'] == '6,7'
+    assert second.flags() == ('--device', 'cuda')
+    assert second.program()[1:] == ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2')
+    for words in (('--devices_per_run', '3', *four), ('--devices_per_run', '2', '--devices', 'cpu', 'cuda:0')):
+        with pytest.raises(InputError, match=r'are not [23] CUDA devices for each run'):
+            slots_of(options_of(*words))
+
+
+def test_a_run_of_two_processes(flags, tmp_path):
+    job = Job(tmp_path / 'run', (*flags, '--epoch', '2'))
+    make_runs([job], [Slot(1, (), 2)])
+    assert json.loads((job.folder / 'result.json').read_text())['config']['ranks'] == 2
+
+
+def test_what_torchrun_says_after_a_run_is_passed_over(launched, tmp_path):
+    torchrun = 'echo "====="; exit 1'
+    launched.commands |= {
+        'a': f'echo "Main.py: --topk is too large"; {torchrun}',
+        'b': f'[ -e first ] && {{ rm first; {FINISH}; exit; }}; touch first; echo "Main.py: {LOST}: ..."; {torchrun}'}
+    with pytest.raises(InputError, match=r'/a failed: Main.py: --topk is too large'):
+        make_runs(jobs_in(tmp_path, *'ab'))
+    assert launched.names() == ['a', 'b', 'b']
 
 
 def test_the_time_that_is_left_is_that_of_the_runs_most_alike(tmp_path, monkeypatch):

@@ -208,8 +208,8 @@ def test_denoiser_training_step_by_step(rng, guidance):
 def test_every_timestep_is_drawn(rng, monkeypatch):
     model = make_model(make_dataset(rng, {'image': 5}, n_users=200), '--steps 4 --batch 50')
     seen = []
-    noised = model.diffusion.noised_rows
-    monkeypatch.setattr(model.diffusion, 'noised_rows', lambda rows, t, noise: seen.append(t) or noised(rows, t, noise))
+    noised = model.diffusion.noised_rows_
+    monkeypatch.setattr(model.diffusion, 'noised_rows_', lambda rows, t, x_t: seen.append(t) or noised(rows, t, x_t))
     model.train_denoisers()
     assert set(torch.cat(seen).tolist()) == {0, 1, 2, 3}
 
