@@ -12,7 +12,8 @@ from Params import parse
 from Utils.Errors import InputError
 
 RESULTS = ROOT / 'results'
-INDEXED = sorted(RESULTS.glob('*/*.csv'))
+# those of the studies: a run that a user made has a metrics.csv at the same depth
+INDEXED = sorted(path for path in RESULTS.glob('*/*.csv') if path.stem in Index.STUDIES)
 
 
 def check_row(row, folder):
