@@ -3,10 +3,12 @@
     --quick         TikTok's shapes only, without whole training steps and epochs: under a minute
     --peers         other libraries instead, where they are installed: implicit (a sweep of iALS), RecBole (an epoch of
                     LightGCN, full ranking), each beside ours, as peers.csv and a table
-    --published     an epoch of each published command instead, ours alone, as published_cost.csv and a table
+    --published     an epoch of each published command instead, ours alone, as published_cost.csv and a table; with
+                    --device cuda on that GPU, as published_gpu.csv
     --data_dir DIR  take TikTok's, Baby's and Sports' matrices from there; else random ones of the same size
     --to DIR        where the table and the picture go (default: results/figures/benchmark)
-    --publish       renew figures/benchmark.csv and .png (or peers.csv, or published_cost.csv), and the pages' table
+    --publish       renew figures/benchmark.csv and .png (or peers.csv, published_cost.csv, published_gpu.csv), and the
+                    pages' table
 
 Every form of every stage runs in a process of its own, forked before torch has done anything, so that its peak memory
 is its own. Both forms start from the same seed and their results are compared. Features are stand-ins: two modalities
@@ -14,7 +16,8 @@ of 128 random columns. The limit is the stage's counted FLOP over this machine's
 where that says little, the bytes it cannot avoid moving over the measured bandwidth. An epoch is composed: each stage's
 time as often as an epoch needs it. Plain forms that would not fit into memory, or would take more than `PATIENCE`
 seconds, are left out, as are the ratios to them. Without --quick, a picture shows how an epoch's cost grows with users,
-items and d (benchmark.png, its points benchmark_growth.csv). Runs on the CPU; needs Linux.
+items and d (benchmark.png, its points benchmark_growth.csv). Runs on the CPU, but for --published --device cuda; needs
+Linux.
 """
 import argparse
 import multiprocessing
@@ -28,6 +31,7 @@ import numpy as np
 import torch
 import torch._dynamo  # what the first optimiser imports: here once, and not in every process
 
+from Benchmark.OnDevice import rows_on
 from Benchmark.Peers import WORK, peer_row
 from Benchmark.Stages import PUBLISHED, SHAPES, STAGES, Problem, epoch_counts, plain_needs, work
 from Experiments.Estimates import in_words
@@ -35,7 +39,7 @@ from Experiments.Publish import add_place, settle_place
 from Experiments.Tables import PAGES, write_csv, write_markdown
 from Params import Parser, parse
 from Utils.Command import run_command
-from Utils.Device import keep_freed_memory
+from Utils.Device import choose_device, keep_freed_memory
 from Utils.Errors import InputError
 
 COLUMNS = ('stage', 'shape', 'plain_s', 'ours_s', 'ratio', 'plain_mb', 'ours_mb', 'limit_s', 'over_limit',
@@ -226,6 +230,10 @@ def compare_with_peers(options):
 
 def cost_of_published(options):
     """An epoch of each published command, composed of its stages, and the most memory that one of them takes."""
+    device = choose_device(options.device)
+    if device.type == 'cuda':
+        keep_published('published_gpu', rows_on(device, options.data_dir), options)
+        return
     rates = in_process(machine_rates)
     rows = []
     for shape, method in PUBLISHED:
@@ -236,10 +244,17 @@ def cost_of_published(options):
         rows.append({'data set': shape.name, 'd': settings.latdim, 'cl_method': method,
                      'an epoch': in_words(epoch['ours_s']), '50 epochs': in_words(50 * epoch['ours_s']),
                      'memory': f'{epoch["ours_mb"] / 1000:.1f} GB'})
-        print(' | '.join(map(str, rows[-1].values())), flush=True)
-    write_csv(options.to / 'published_cost.csv', rows)
-    write_markdown('published_cost', rows, options.to, PAGES if options.publish else ())
-    print(f'written: {options.to / "published_cost.csv"}')
+    keep_published('published_cost', rows, options)
+
+
+def keep_published(name, rows, options):
+    kept = []
+    for row in rows:
+        kept.append(row)
+        print(' | '.join(map(str, row.values())), flush=True)
+    write_csv(options.to / f'{name}.csv', kept)
+    write_markdown(name, kept, options.to, PAGES if options.publish else ())
+    print(f'written: {options.to / name}.csv')
 
 
 def command_line():
@@ -248,6 +263,8 @@ def command_line():
     parser.add_argument('--quick', action='store_true', help="TikTok's shapes, no training steps and epochs")
     parser.add_argument('--peers', action='store_true', help='measure other libraries where they are installed')
     parser.add_argument('--published', action='store_true', help='an epoch of each published command, ours alone')
+    parser.add_argument('--device', default='cpu', metavar='DEVICE',
+                        help='with --published: cuda or cuda:N measures on that GPU (default: %(default)s)')
     parser.add_argument('--data_dir', help='take the matrices from the data set folders below this one')
     parser.add_argument('--csv', help=argparse.SUPPRESS)
     add_place(parser, 'benchmark')
@@ -259,6 +276,8 @@ def main(argv=None):
     options = parser.parse_args(argv)
     if options.csv:
         raise InputError('--csv is now --to DIR: the folder for benchmark.csv and all else that is written.')
+    if options.device != 'cpu' and not options.published:
+        raise InputError('--device is for --published: everything else is measured on the CPU.')
     settle_place(parser, options, 'benchmark')
     if options.peers:
         compare_with_peers(options)

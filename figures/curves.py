@@ -5,7 +5,8 @@
 Runs that differ in their seed alone make one curve: the mean, and the range as a band. Writes curves.png, and test
 Recall at some epochs as curves.csv and curves.md. Without --runs: the runs of `DEFAULT` in results/tiktok, beside the
 released program on the same files with the same settings (released_tiktok*.csv: its first public revision, cl_method 0,
-the audio features in the place of the text features that are not to be had).
+the audio features in the place of the text features that are not to be had), and released.csv and .md: a two-sided test
+of our seeds against the program's at each epoch that is known of several of its seeds.
 """
 import csv
 import sys
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy.stats import ttest_ind
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments.SavedRuns import by_settings, find_runs, given_runs
-from Experiments.Tables import FIGURES, spread
+from Experiments.Statistics import holm
+from Experiments.Tables import FIGURES, PAGES, spread, write_csv, write_markdown
 from Experiments.Words import labels
 from figures.runs import (
     BASE,
@@ -35,7 +38,8 @@ from Utils.Errors import InputError
 NAME = 'curves'
 ROOT = Path('results/tiktok')
 DEFAULT = {'cl0-d64': f'{BASE} --cl_method 0 --epoch 30', 'ablation/full': f'{BASE} {MULTI_LEVEL} --epoch 10'}
-FIRST = 10  # epochs over which the released program's best is known for every seed
+FIRST = 10  # epochs over which the released program's best is known for several seeds
+SAME = 'cl0-d64'  # the runs of DEFAULT with the released program's settings
 METRICS = {'test_recall': 'test Recall@20', 'val_recall': 'validation Recall@20', 'test_ndcg': 'test NDCG@20'}
 LOSSES = {'bpr': 'BPR', 'cl': 'contrastive loss', 'reg': 'weight decay'}  # others by their names in metrics.csv
 NO_LOSSES = ('epoch', 'seconds', *(f'{split}_{name}' for split in ('val', 'test')
@@ -50,6 +54,34 @@ def released(name):
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
+def by_epoch(points):
+    """epoch -> the seeds' values, of the points of released_tiktok.csv."""
+    values = {}
+    for point in points:
+        values.setdefault(int(point['epoch']), []).append(point['test_recall'])
+    return dict(sorted(values.items()))
+
+
+def best_of_first(run):
+    return max(epoch['test_recall'] for epoch in run.epochs if epoch['epoch'] < FIRST)
+
+
+def tests(ours, reference, best):
+    """A row per epoch that is known of several seeds of the released program, and one of the best of the first epochs:
+    Welch's two-sided t-test over seeds, and its p after Holm's correction for all rows.
+
+    ours: runs with the program's settings; reference: epoch -> its seeds' test Recall; best: its seeds' best.
+    """
+    pairs = {f'epoch {epoch}': ([run.epochs[epoch]['test_recall'] for run in ours], values)
+             for epoch, values in reference.items() if len(values) > 1}
+    pairs[f'best of the first {FIRST} epochs'] = [best_of_first(run) for run in ours], best
+    p = [float(ttest_ind(*pair, equal_var=False).pvalue) for pair in pairs.values()]
+    return [{'test Recall@20': name, 'released program': spread(theirs), 'its seeds': len(theirs), 'ours': spread(mine),
+             'our seeds': len(mine), 'difference': f'{np.mean(mine) - np.mean(theirs):+.4f}', 'p (Welch)': f'{one:.2g}',
+             'p (Holm)': f'{corrected:.2g}'}
+            for (name, (mine, theirs)), one, corrected in zip(pairs.items(), p, holm(p), strict=True)]
+
+
 def row(name, seeds, first, best, best_on_test=(), chosen_on_val=()):
     return {'test Recall@20 of': name, 'seeds': seeds, 'epoch 0': spread(first),
             f'best of the first {FIRST} epochs': spread(best), 'best epoch': spread(best_on_test),
@@ -61,7 +93,7 @@ def row_of(label, runs):
     chosen = [run.test('val') for run in runs]
     lengths = sorted({run.n_epochs for run in runs})
     return row(f'{label} ({"/".join(map(str, lengths))} epochs)', len(runs), [values[0] for values in recall],
-               [max(value for epoch, value in values.items() if epoch < FIRST) for values in recall],
+               [best_of_first(run) for run in runs],
                [run.test('test')['recall'] for run in runs], [metrics['recall'] for metrics in chosen if metrics])
 
 
@@ -111,8 +143,10 @@ def draw(groups, reference, path):
     for panel, (column, title, those) in zip(panels, shown, strict=False):
         values = draw_panel(panel, column, those, colours)
         if column == 'test_recall':
-            panel.plot([point['epoch'] for point in reference], [point[column] for point in reference], color=BLACK,
-                       ls='--', marker='.', lw=1)
+            for seed in dict.fromkeys(point['seed'] for point in reference):
+                known = [point for point in reference if point['seed'] == seed]
+                panel.plot([point['epoch'] for point in known], [point[column] for point in known], color=BLACK,
+                           ls='--', marker='.', ms=3, lw=0.7)
         if column not in METRICS and min(values) > 0 and max(values) > LOG_FROM * min(values):
             panel.set_yscale('log')
         panel.set_title(title)
@@ -121,7 +155,8 @@ def draw(groups, reference, path):
                           if len(group) > 1 else f'{name} (one seed)')
                for name, group in zip(labels(groups, LONGEST), groups, strict=True)]
     if reference:
-        handles.append(plt.Line2D([], [], color=BLACK, ls='--', marker='.', lw=1, label='released program (seed 421)'))
+        handles.append(plt.Line2D([], [], color=BLACK, ls='--', marker='.', lw=1,
+                                  label=f'released program ({len({point["seed"] for point in reference})} seeds)'))
     for panel in panels[len(shown):]:
         panel.set_axis_off()
     for place in range(min(COLUMNS, len(shown))):  # the lowest panel that is used has the label and the ticks
@@ -150,9 +185,15 @@ def main(argv=None):
     rows = [row_of(name, group) for name, group in zip(labels(groups), groups, strict=True)]
     reference = []
     if not options.runs:
-        reference, seeds = released('released_tiktok.csv'), released('released_tiktok_seeds.csv')
-        rows.append(row('released program, cl_method 0', len(seeds), [seed['epoch_0'] for seed in seeds],
-                        [seed['best_of_10'] for seed in seeds]))
+        reference = released('released_tiktok.csv')
+        best = [seed['best_of_10'] for seed in released('released_tiktok_seeds.csv')]
+        known = by_epoch(reference)
+        rows.append(row(f'released program, cl_method 0 ({len(best)} seeds for the best)', len(known[0]), known[0],
+                        best))
+        if same := find_runs(options.root, SAME):
+            compared = tests(same, known, best)
+            write_csv(options.to / 'released.csv', compared)
+            write_markdown('released', compared, options.to, PAGES if options.publish else ())
     write_tables(NAME, rows, options)
     draw(groups, reference, options.to / f'{NAME}.png')
 

@@ -1,5 +1,5 @@
-"""What the prose of README.md and docs/RESULTS.md says of the tables: each sentence with what must hold for it. Whoever changes the
-words changes the check; whoever changes the runs sees which words no longer hold."""
+"""What the prose of README.md and docs/RESULTS.md says of the tables: each sentence with what must hold for it. Whoever
+changes the words changes the check; whoever changes the runs sees which words no longer hold."""
 import numpy as np
 import pytest
 from saved_runs import rows_of

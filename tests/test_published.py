@@ -10,8 +10,8 @@ from Experiments.Tables import FIGURES, PAGES, ROOT
 from figures import ablation, approximations, curves, groups, model, performance, sensitivity, significance
 
 DATA = ROOT.parent / 'shared' / 'data'
-TABLES = {ablation: ['ablation'], approximations: ['cl_sample', 'precision'], curves: ['curves'], groups: ['groups'],
-          model: ['model'], performance: ['performance', 'grids'], sensitivity: ['sensitivity'],
+TABLES = {ablation: ['ablation'], approximations: ['cl_sample', 'precision'], curves: ['curves', 'released'],
+          groups: ['groups'], model: ['model'], performance: ['performance', 'grids'], sensitivity: ['sensitivity'],
           significance: ['significance', 'protocols']}
 
 
