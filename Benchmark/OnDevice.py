@@ -17,7 +17,7 @@ from Runs.Training import Training
 from Utils.Device import set_precision
 from Utils.Metrics import evaluate
 
-EPOCHS = 3  # the first also warms up
+EPOCHS = 2  # the first also warms up
 
 
 def epoch_on(device, shape, method, data_dir):
