@@ -118,7 +118,14 @@ def chosen_settings(run, path):
     if any(run.settings.get(name) != wanted.get(name) for name in point):
         raise InputError(f'{run.folder} is not of the point that {path} names as chosen: the sweep is not finished. '
                          f'Finish it, or remove {run.folder.parent} and run it again.')
-    return f'{point_of(point)} (of {swept["finished"]})' if point else 'nothing to choose'
+    return f'{point_of(point)} (of {swept["finished"]}{moved_in_words(run)})' if point else 'nothing to choose'
+
+
+def moved_in_words(run):
+    """How often the model's grid was moved on this data set, because the best point lay at its end."""
+    moved = read_json(GRIDS).get('moved', {}) if GRIDS.is_file() else {}
+    times = moved.get(run.dataset, {}).get(run.settings['model'], 0)
+    return f', moved {("once", "twice")[times - 1]}' if times else ''
 
 
 def point_of(settings):
