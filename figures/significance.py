@@ -5,7 +5,7 @@
     --run --data_dir DIR [--seeds S ...]    make the ablation's runs that are missing
 
 Without --runs: results/tiktok/ablation/full beside its variants there and the baselines; and, as the table
-significance_models, MDMNS after the published number of epochs beside the baselines.
+significance_models, on each data set MDMNS, and the best model without features, beside every other model of Table II.
 
 Test Recall@20 of every user, at the epoch chosen on validation, averaged over the seeds that both models have: the mean
 difference with a confidence interval and a p-value by bootstrap over users, Wilcoxon's signed-rank test, and both p
@@ -194,14 +194,22 @@ def default_runs(options, flags):
                   **{folder.parent.name: model_name(folder.parent.name) for folder in baselines}}
 
 
-def after_published_epochs(beside):
-    """The rows of MDMNS after the published number of epochs beside the baselines; beside: the data set's folder."""
-    baselines = sorted(beside.glob('baselines/*/chosen'))
-    runs = [run for folder in (beside / PUBLISHED_EPOCHS, *baselines) for run in find_runs(folder.parent, folder.name)]
-    words = {PUBLISHED_EPOCHS.name: 'MDMNS', **{folder.parent.name: model_name(folder.parent.name)
-                                                for folder in baselines}}
-    found = testable(models(runs, words))
-    return compared(found) if 'MDMNS' in found and len(found) > 1 else []
+def of_data_set(folder):
+    """The rows of one data set: MDMNS, and the model without features that validation prefers, each beside every other
+    model of Table II that has its figures of every user. folder: results/<data>."""
+    places = {path.parent.name: path for path in sorted(folder.glob('baselines/*/chosen'))}
+    if (folder / PUBLISHED_EPOCHS).is_dir():
+        places.setdefault('mdmns', folder / PUBLISHED_EPOCHS)
+    found = testable({model_name(model): {run.seed: run for run in find_runs(path.parent, path.name) if run.test('val')}
+                      for model, path in places.items()})
+    simple = {name: np.mean([run.result['best_val']['val']['recall'] for run in runs.values()])
+              for name, runs in found.items() if not MODELS[next(iter(runs.values())).settings['model']].needs_features}
+    firsts = [name for name in (model_name('mdmns'), max(simple, key=simple.get, default=None)) if name in found]
+    for name in firsts if len(found) > 1 else ():
+        for row in compared({name: found[name], **found}):
+            yield {'data set': folder.name, 'model': name, 'beside': row.pop(f'{name} beside'),
+                   'Recall@20': row.pop(f'Recall@20 of {name}'),
+                   **{column: value for column, value in row.items() if column != 'kind'}}
 
 
 def main(argv=None):
@@ -215,7 +223,8 @@ def main(argv=None):
     comparisons, protocols = compared(tested), gaps(found)
     write_tables(NAME, comparisons, options, [line_of(row) for row in comparisons])
     write_tables('protocols', protocols, options)
-    if not options.runs and (rows := after_published_epochs(options.root.parent)):
+    folders = () if options.runs else sorted(options.root.parent.parent.iterdir())
+    if rows := [row for folder in folders if folder.is_dir() for row in of_data_set(folder)]:
         write_tables('significance_models', rows, options, [line_of(row) for row in rows])
     draw(name_of(first), comparisons, protocols, options.to / f'{NAME}.png')
 
