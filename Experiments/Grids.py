@@ -69,18 +69,20 @@ def range_of(flag, low, high, log=False):
     return Range(*ends, log)
 
 
-def read_grids(path, model):
-    """(grid, flags for every run) of a model in a file of grids."""
+def read_grids(path, model, data=None):
+    """(grid, flags for every run) of a model in a file of grids; data: name of the data set, whose own values stand
+    below "data" in place of the others."""
     try:
         content = json.loads(path.read_text())
         models, common = content['models'], content.get('common', {})
         if model not in models:
             raise InputError(f'{path} has no grid for --model {model}. {suggestion(str(model), models)}It has: '
                              f'{", ".join(models)}.')
-        for flag in (*models[model], *common):
+        listed = {**models[model], **content.get('data', {}).get(data, {}).get(model, {})}
+        for flag in (*listed, *common):
             check_flag(flag)
         own = {flag: range_of(flag, **values) if isinstance(values, dict) else [text_of(value) for value in values]
-               for flag, values in models[model].items()}
+               for flag, values in listed.items()}
         if not all(own.values()):
             raise ValueError('no value')
         grid = {flag: values for flag, values in own.items() if isinstance(values, Range) or len(values) > 1}

@@ -119,7 +119,8 @@ class Sweep(Source):
         if bool(options.grid) == bool(options.grids):
             raise InputError('Give either --grid FLAG=V1,V2 ... or --grids FILE --model NAME.')
         if options.grids:
-            grid, common = read_grids(options.grids, options.model)
+            data = settings_by(flags, combined=False).data
+            grid, common = read_grids(options.grids, options.model, data)
             flags = (*common, *flags)  # what the command line says comes last, and counts
         else:
             grid = read_grid(options.grid)

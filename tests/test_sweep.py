@@ -183,8 +183,13 @@ def test_a_grid_from_a_file(tmp_path):
     path = tmp_path / 'grids.json'
     path.write_text(json.dumps({'models': {'diffmm': {'gnn_layer': [2, 3], 'dims': [[8, 4], [6]], 'norm': [True],
                                                           'lr': [0.5]}},
-                                'common': {'epoch': 7, 'noise_levels': [], 'lr': 0.1, 'dims': [3]}}))
+                                'common': {'epoch': 7, 'noise_levels': [], 'lr': 0.1, 'dims': [3]},
+                                'data': {'mine': {'diffmm': {'gnn_layer': [0, 1], 'lr': [0.7]}}}}))
     grid, common = Grids.read_grids(path, 'diffmm')
+    assert Grids.read_grids(path, 'diffmm', 'mine') == ({**grid, 'gnn_layer': ['0', '1']},
+                                                        [word.replace('0.5', '0.7') for word in common])
+    moved = Sweep.Sweep(['--grids', str(path), '--model', 'diffmm', '--data', 'mine', '--out', 'there'])
+    assert next(Grids.name_of(point) for point, _ in moved.planned) == 'gnn_layer=0,dims=8_4'
     assert grid == {'gnn_layer': ['2', '3'], 'dims': ['8_4', '6']}
     assert common == ['--epoch', '7', '--noise_levels', '--lr', '0.5', '--norm', 'true']
     sweep = Sweep.Sweep(
