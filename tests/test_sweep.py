@@ -188,7 +188,10 @@ def test_a_grid_from_a_file(tmp_path):
     grid, common = Grids.read_grids(path, 'diffmm')
     assert Grids.read_grids(path, 'diffmm', 'mine') == ({**grid, 'gnn_layer': ['0', '1']},
                                                         [word.replace('0.5', '0.7') for word in common])
-    moved = Sweep.Sweep(['--grids', str(path), '--model', 'diffmm', '--data', 'mine', '--out', 'there'])
+    (tmp_path / 'mine').mkdir()
+    sp.save_npz(tmp_path / 'mine' / 'valMat.npz', sp.eye(3, format='coo'))
+    moved = Sweep.Sweep(['--grids', str(path), '--model', 'diffmm', '--data', 'mine', '--data_dir', str(tmp_path),
+                         '--out', 'there'])
     assert next(Grids.name_of(point) for point, _ in moved.planned) == 'gnn_layer=0,dims=8_4'
     assert grid == {'gnn_layer': ['2', '3'], 'dims': ['8_4', '6']}
     assert common == ['--epoch', '7', '--noise_levels', '--lr', '0.5', '--norm', 'true']
