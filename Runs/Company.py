@@ -173,8 +173,8 @@ def run_in_company(name, function, memory_advice):
     try:
         company = Ranks()
     except (RuntimeError, ValueError) as error:
-        print(f'{name}: the processes of the run do not find each other ({str(error).splitlines()[0]}): check the '
-              'addresses that torchrun was given.', file=sys.stderr)
+        print(f'{name}: the processes of the run do not find each other within a minute '
+              f'({str(error).splitlines()[0]}): check the addresses that torchrun was given.', file=sys.stderr)
         return 2
 
     said, told = io.StringIO(), []
