@@ -103,7 +103,7 @@ def demo(tmp_path_factory):
 
 @pytest.mark.parametrize('flags', [
     'itemknn', 'ease', 'ials --epoch 3 --reg 0.01 --alpha 0.3', 'mfbpr --epoch 12', 'ngcf --epoch 16 --gnn_layer 1',
-    'lightgcn', 'sgl', 'ncl', 'hccf --epoch 8 --gnn_layer 1 --hyperedges 8 --reg 0.1', 'vbpr', 'lgcnm',
+    'lightgcn', 'sgl', 'ncl', 'hccf --epoch 8 --gnn_layer 1 --hyperedges 8 --reg 0.1', 'vbpr', 'lgcnm --reg 0.01',
     'bm3 --epoch 15 --lr 0.02 --ssl_reg 0.1 --embed_drop 0.1 --reg 1e-5 --gnn_layer 1', 'lattice --epoch 3',
     'diffmm --epoch 2', 'slmrec --temp 0.2', 'slmrec --ssl_task fd', 'mmgcl', 'mgcn', 'freedom --edge_drop 0.5', 'grcn',
     'clcrec', 'mmgcn'])
