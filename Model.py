@@ -13,9 +13,9 @@ from Utils.Diffusion import Denoiser, GaussianDiffusion, draw_fusion, losses_by_
 from Utils.Errors import InputError
 from Utils.FastSampling import make_sampler
 from Utils.Graph import Graph, drop_entries, normalised_graph
-from Utils.Guidance import Guidance, ToldItems, degree_scale, told_of
+from Utils.Guidance import Guidance, ToldItems, told_of
 from Utils.ItemGraphs import item_graphs_of, through
-from Utils.Layers import Linear, MatrixProjection, random_bits, unit_rows
+from Utils.Layers import Linear, MatrixProjection, degree_scale, random_bits, unit_rows
 from Utils.Metrics import DotScores
 from Utils.Pass import Pass
 from Utils.Ranking import RANKED, Ranking

@@ -5,10 +5,9 @@ in the benchmark.
 """
 import time
 
-import numpy as np
 import torch
 
-from Benchmark.Stages import PUBLISHED, WIDTHS, matrices_of
+from Benchmark.Stages import PUBLISHED, stand_in
 from DataHandler import Dataset, UserRows
 from Experiments.Estimates import in_words
 from Model import MDMNS
@@ -24,9 +23,7 @@ def epoch_on(device, shape, method, data_dir):
     """(seconds of the fastest epoch with its evaluation, most memory in bytes, width) of one published command."""
     settings = parse([*shape.flags.split(), '--cl_method', str(method)])
     set_precision(settings.precision, device)
-    rng = np.random.default_rng(0)
-    matrices = matrices_of(shape, data_dir, rng)
-    features = {name: rng.normal(size=(shape.items, width)).astype(np.float32) for name, width in WIDTHS.items()}
+    matrices, features = stand_in(shape, data_dir)
     dataset = Dataset(shape.name, features=features, **matrices)
     rows = UserRows(dataset.train, device)
     torch.cuda.reset_peak_memory_stats(device)  # once something is there: before, CUDA has not begun

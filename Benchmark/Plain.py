@@ -7,6 +7,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from Utils.Utils import FUSED, bpr_loss, rows_of
+
 
 def unit(x):
     return x / x.norm(dim=1, keepdim=True).clamp(min=1e-12)
@@ -115,3 +117,10 @@ def ranked_metrics(ranking, relevant, k):
     gains = [1 / math.log2(rank + 2) for rank, item in enumerate(ranking[:k]) if item in relevant]
     ideal = sum(1 / math.log2(rank + 2) for rank in range(min(len(relevant), k)))
     return len(gains) / len(relevant), sum(gains) / ideal, len(gains) / k
+
+
+def modal_bpr_loss(outputs, users, positives, negatives, batch):
+    """BPR summed over the modal outputs, not the fused one, and divided by `batch` however many triples there are."""
+    terms = [bpr_loss(rows_of(user_table, users), rows_of(item_table, positives), rows_of(item_table, negatives))
+             for name, (user_table, item_table) in outputs.items() if name != FUSED]
+    return sum(terms) / batch

@@ -21,8 +21,8 @@ import torch
 import torch.distributed as dist
 from scipy.optimize import nnls
 
-from Benchmark.Stages import SHAPES, Shape, random_interactions
-from DataHandler import SPLITS, Dataset, NegativeSampler
+from Benchmark.Stages import SHAPES, Shape, matrices_of
+from DataHandler import Dataset, NegativeSampler
 from Experiments.Tables import ROOT
 from Model import MDMNS
 from Params import parse
@@ -141,7 +141,7 @@ def measured(size):
     rng = np.random.default_rng(0)
     shape = Shape(size.name, size.users, size.items, (size.interactions, size.interactions // 10,
                                                       size.interactions // 10), '')
-    splits = {split: random_interactions(rng, shape, n) for split, n in zip(SPLITS, shape.interactions, strict=True)}
+    splits = matrices_of(shape, None, rng)
     features = {f'modality{number}': rng.normal(size=(size.items, 128)).astype(np.float32)
                 for number in range(size.modalities)}
     found = {}

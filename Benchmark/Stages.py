@@ -19,7 +19,7 @@ from Utils.Graph import normalised_graph
 from Utils.Layers import random_bits, unit_rows
 from Utils.Metrics import evaluate
 from Utils.NCE import nce, unit_self_nce
-from Utils.Utils import embedding_decay, modal_bpr_loss, noise_levels
+from Utils.Utils import embedding_decay, noise_levels
 
 WIDTHS = {'image': 128, 'audio': 128}  # stand-in features
 
@@ -53,9 +53,7 @@ class Problem:
 
     def __init__(self, shape, data_dir):
         self.shape = shape
-        rng = np.random.default_rng(0)
-        matrices = matrices_of(shape, data_dir, rng)
-        features = {name: rng.normal(size=(shape.items, width)).astype(np.float32) for name, width in WIDTHS.items()}
+        matrices, features = stand_in(shape, data_dir)
         self.generator = torch.Generator().manual_seed(0)
         self.settings = parse(shape.flags.split())
         self.model = MDMNS(Dataset(shape.name, features=features, **matrices), self.settings, self.generator)
@@ -97,6 +95,13 @@ class Problem:
         return Plain.recommender(adj, dict.fromkeys(WIDTHS, modal), model.user_embeds, model.item_embeds,
                                  model.project(), model.modal_weight, settings.gnn_layer, settings.ris_lambda,
                                  settings.ris_adj_lambda)
+
+
+def stand_in(shape, data_dir):
+    """(`matrices_of`, features of random columns by modality)."""
+    rng = np.random.default_rng(0)
+    return matrices_of(shape, data_dir, rng), {
+        name: rng.normal(size=(shape.items, width)).astype(np.float32) for name, width in WIDTHS.items()}
 
 
 def matrices_of(shape, data_dir, rng=None):
@@ -294,7 +299,7 @@ def training_step(problem, plain, method):
                                     for number, level in enumerate(noise_levels(settings.steps)))):
                 multi = multi + Plain.nce(rows, columns, settings.temp, torch.arange(len(rows)))
         pairs = {name: nodes.split([n_users, n_items]) for name, nodes in outputs.items()}
-        return {'bpr': modal_bpr_loss(pairs, users, positives, negatives, settings.batch),
+        return {'bpr': Plain.modal_bpr_loss(pairs, users, positives, negatives, settings.batch),
                 'reg': settings.reg * embedding_decay(model.user_embeds, model.item_embeds),
                 'cl': settings.ssl_reg * (cross if method == 0 else multi)}
 

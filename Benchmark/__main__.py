@@ -226,16 +226,18 @@ def compare_with_peers(options):
             work, place, peer, *cells, note = rows[-1].values()
             print(f'{work:16}{place:8}{peer:18}' + ''.join(f'{cell:>10}' for cell in cells) + f'  {note}'.rstrip(),
                   flush=True)
-    write_csv(options.to / 'peers.csv', rows)
-    write_markdown('peers', rows, options.to, PAGES if options.publish else ())
-    print(f'written: {options.to / "peers.csv"}')
+    keep_table('peers', rows, options)
 
 
 def cost_of_published(options):
     """An epoch of each published command, composed of its stages, and the most memory that one of them takes."""
     device = choose_device(options.device)
     if device.type == 'cuda':
-        keep_published('published_gpu', rows_on(device, options.data_dir), options)
+        rows = []
+        for row in rows_on(device, options.data_dir):
+            rows.append(row)
+            show_cells(row)
+        keep_table('published_gpu', rows, options)
         return
     rates = in_process(machine_rates)
     rows = []
@@ -247,16 +249,17 @@ def cost_of_published(options):
         rows.append({'data set': shape.name, 'd': settings.latdim, 'cl_method': method,
                      'an epoch': in_words(epoch['ours_s']), '50 epochs': in_words(50 * epoch['ours_s']),
                      'memory': f'{epoch["ours_mb"] / 1000:.1f} GB'})
-    keep_published('published_cost', rows, options)
+        show_cells(rows[-1])
+    keep_table('published_cost', rows, options)
 
 
-def keep_published(name, rows, options):
-    kept = []
-    for row in rows:
-        kept.append(row)
-        print(' | '.join(map(str, row.values())), flush=True)
-    write_csv(options.to / f'{name}.csv', kept)
-    write_markdown(name, kept, options.to, PAGES if options.publish else ())
+def show_cells(row):
+    print(' | '.join(map(str, row.values())), flush=True)
+
+
+def keep_table(name, rows, options):
+    write_csv(options.to / f'{name}.csv', rows)
+    write_markdown(name, rows, options.to, PAGES if options.publish else ())
     print(f'written: {options.to / name}.csv')
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from Utils.Guidance import told_of
-from Utils.Layers import Linear, timestep_embedding, unit_rows
+from Utils.Layers import Linear, degree_scale, timestep_embedding, unit_rows
 from Utils.Ranks import add_up_all, own_parts
 from Utils.Utils import guess_error, reconstruction_errors
 
@@ -139,7 +139,7 @@ def fuse(x_t, guide, weights, sums=None):
     sums: where x_t are some rows of a batch, `row_sums` of all of them.
     """
     seen, gathered = sums or row_sums(x_t, weights)
-    user_scale, item_scale = scale(x_t.sum(1)), scale(seen)
+    user_scale, item_scale = degree_scale(x_t.sum(1)), degree_scale(seen)
     users, items = user_scale * weights['users'], item_scale * weights['items'](guide)
     convolution = weights['convolution']
     return convolution(user_scale * (users + x_t @ items)) @ convolution(item_scale * (items + gathered)).T
@@ -147,11 +147,7 @@ def fuse(x_t, guide, weights, sums=None):
 
 def row_sums(x_t, weights):
     """What items gather from the rows x_t (B, I): their sums (I,), and those of the scaled users' embeddings (I, h)."""
-    return x_t.sum(0), x_t.T @ (scale(x_t.sum(1)) * weights['users'])
-
-
-def scale(sums):
-    return (1 + sums).clamp(min=1e-8).rsqrt()[:, None]
+    return x_t.sum(0), x_t.T @ (degree_scale(x_t.sum(1)) * weights['users'])
 
 
 def denoising_losses(diffusion, denoiser, x_0, timesteps, noise, features, item_embeds, guide=None, fusion=None,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from Utils.Layers import Linear
+from Utils.Layers import Linear, degree_scale
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,6 @@ def profiles(x_0, features, kept=None):
 def told_of(x_0, features, kept=None):
     """Told of the users of a RowBatch; features (I, d), kept: as `profiles` has them."""
     return Told(profiles(x_0, features, kept), degree_scale(x_0.counts))
-
-
-def degree_scale(counts):
-    """(1 + interactions)^-1/2 as a column."""
-    return (1 + counts).to(torch.float32).rsqrt()[:, None]
 
 
 class Guidance(nn.Module):

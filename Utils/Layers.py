@@ -38,6 +38,12 @@ class MatrixProjection(nn.Module):
         return F.leaky_relu(features @ self.weight, 0.2)
 
 
+def degree_scale(sums):
+    """(1 + sums)^-1/2 of a vector as a column, 1 + sums being at least 1e-8: what scales a graph's rows, a loop to
+    each."""
+    return (1 + sums).clamp(min=1e-8).rsqrt()[:, None]
+
+
 def unit_rows(table):
     """norm(.) of SPEC: rows (N, d) scaled to unit length, those shorter than 1e-12 divided by that.
 

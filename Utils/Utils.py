@@ -29,13 +29,6 @@ def bpr_loss(users, positives, negatives):
     return -F.logsigmoid((users * (positives - negatives)).sum(1)).sum()
 
 
-def modal_bpr_loss(outputs, users, positives, negatives, batch):
-    """BPR summed over the modal outputs, not the fused one, and divided by `batch` however many triples there are."""
-    terms = [bpr_loss(rows_of(user_table, users), rows_of(item_table, positives), rows_of(item_table, negatives))
-             for name, (user_table, item_table) in outputs.items() if name != FUSED]
-    return sum(terms) / batch
-
-
 def batch_decay(users, positives, negatives):
     """mean_b (||u||^2 + ||p||^2 + ||n||^2)/2 of rows (B, d)."""
     return sum(own_rows(rows).square().sum() for rows in (users, positives, negatives)) / (2 * len(users))

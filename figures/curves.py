@@ -19,7 +19,7 @@ from scipy.stats import ttest_ind
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments.SavedRuns import by_settings, find_runs, given_runs
 from Experiments.Statistics import holm
-from Experiments.Tables import FIGURES, PAGES, spread, write_csv, write_markdown
+from Experiments.Tables import FIGURES, spread
 from Experiments.Words import labels
 from figures.runs import (
     BASE,
@@ -191,9 +191,7 @@ def main(argv=None):
         rows.append(row(f'released program, cl_method 0 ({len(best)} seeds for the best)', len(known[0]), known[0],
                         best))
         if same := find_runs(options.root, SAME):
-            compared = tests(same, known, best)
-            write_csv(options.to / 'released.csv', compared)
-            write_markdown('released', compared, options.to, PAGES if options.publish else ())
+            write_tables('released', tests(same, known, best), options)
     write_tables(NAME, rows, options)
     draw(groups, reference, options.to / f'{NAME}.png')
 

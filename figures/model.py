@@ -66,7 +66,7 @@ BOXES = {
           'Model.MDMNS.contrast_views'),
     'C': (1.75, 1, 1.85, 'computed', '$C$', 'cross-modal contrast\nof the $V_m$ (cl_method 0)', '6',
           'Utils.Utils.cross_modal_loss, Utils/NCE.py'),
-    'bpr': (3.62, 1, 1.3, 'computed', 'BPR', 'on every $O_m$,\nnot on $O_f$', '6', 'Utils.Utils.modal_bpr_loss'),
+    'bpr': (3.62, 1, 1.3, 'computed', 'BPR', 'on every $O_m$,\nnot on $O_f$', '6', 'Model.MDMNS.ranking_terms'),
     'noised': (5.15, 1, 1.3, 'untrained', 'noised items', 'of $O_m$, detached,\nplus noise', '6',
                'Utils.Utils.multi_level_loss'),
     'nce': (7.5, 1, 2.7, 'computed', 'NCE', 'multi-level contrast (cl_method 1):\n'

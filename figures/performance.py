@@ -51,7 +51,7 @@ GRIDS = FIGURES.parent / 'Baselines' / 'grids.json'
 MDMNS = {'tiktok/mdmns/cl1-50': f'{BASE} {MULTI_LEVEL} --epoch 50',  # the published number of epochs
          'tiktok/mdmns/cl0-50': f'{BASE} --cl_method 0 --epoch 50',
          # the published command on two of its modalities: for a GPU
-         'tiktok/mdmns/published': f'{BASE} --latdim 512 --cl_method 1 --epoch 50'.replace('--latdim 64 ', ''),
+         'tiktok/mdmns/published': f'{BASE} --latdim 512 --cl_method 1 --epoch 50',
          'tiktok/ablation/full': f'{BASE} {MULTI_LEVEL} --epoch 10',
          'tiktok/ablation/cross-modal': f'{BASE} --cl_method 0 --epoch 10',
          'tiktok/cl0-d64': f'{BASE} --cl_method 0 --epoch 30'}

@@ -117,6 +117,16 @@ def write_dataset(folder, matrices, features):
     return folder
 
 
+def lines_on_planted(rng, folder, common):
+    """(name of the run's folder, further flags) -> a command line of Main.py on `planted` data, all below folder."""
+    write_dataset(folder / 'data' / 'tiny', *planted(rng))
+
+    def words(name, flags=''):
+        return f'--data tiny --data_dir {folder / "data"} --out {folder / name} {common} {flags}'.split()
+
+    return words
+
+
 def make_dataset(rng, widths=None):
     train = random_matrix(rng, N_USERS, N_ITEMS)
     features = {name: rng.normal(size=(N_ITEMS, width)).astype('float32') for name, width in (widths or {}).items()}

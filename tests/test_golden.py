@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from Benchmark.Plain import modal_bpr_loss
 from DataHandler import Dataset, UserRows
 from Model import MDMNS, slot
 from Params import parse
@@ -18,7 +19,7 @@ from Utils.FastSampling import make_sampler
 from Utils.Graph import normalised_graph
 from Utils.Layers import Linear
 from Utils.Metrics import NAMES, DotScores, evaluate, rank_items
-from Utils.Utils import FUSED, cross_modal_loss, modal_bpr_loss, multi_level_loss, noise_levels
+from Utils.Utils import FUSED, cross_modal_loss, multi_level_loss, noise_levels
 
 FOLDER = Path(os.environ.get('GOLDEN_DIR', Path(__file__).parent / 'golden'))
 CASES = sorted(FOLDER.glob('*.npz'))

@@ -10,7 +10,6 @@ from Utils.Utils import (
     bpr_loss,
     cross_modal_loss,
     embedding_decay,
-    modal_bpr_loss,
     multi_level_loss,
     noise_levels,
     rows_of,
@@ -49,7 +48,7 @@ def test_modal_bpr(rng, generator):
         u, i = outputs[name]
         for b in range(5):
             plain = plain - torch.sigmoid(u[users[b]] @ i[pos[b]] - u[users[b]] @ i[neg[b]]).log()
-    compare(modal_bpr_loss(outputs, users, pos, neg, 16), plain / 16, outputs)
+    compare(Plain.modal_bpr_loss(outputs, users, pos, neg, 16), plain / 16, outputs)
 
 
 def test_embedding_decay():

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, planted, write_dataset
+from conftest import SMALL, lines_on_planted, planted, write_dataset
 from ranks import LONGEST, in_ranks, main_in_ranks
 
 import Utils.Ranks as Ranks
@@ -166,12 +166,7 @@ def test_ranks_that_come_apart_are_told_of(tmp_path):
 
 @pytest.fixture
 def line(rng, tmp_path):
-    write_dataset(tmp_path / 'data' / 'tiny', *planted(rng))
-
-    def words(out, flags=''):
-        return f'--data tiny --data_dir {tmp_path / "data"} --out {tmp_path / out} {TINY} {flags}'.split()
-
-    return words
+    return lines_on_planted(rng, tmp_path, TINY)
 
 
 def metrics_of(folder):

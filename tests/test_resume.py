@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SEED, planted, write_dataset
+from conftest import SEED, lines_on_planted
 
 from Baselines import BASELINES
 from Main import Training, main
@@ -37,12 +37,7 @@ class CutOff(BaseException):
 
 @pytest.fixture
 def command(rng, tmp_path):
-    write_dataset(tmp_path / 'data' / 'tiny', *planted(rng))
-
-    def words(name, flags=''):
-        return f'--data tiny --data_dir {tmp_path / "data"} --out {tmp_path / name} {TINY} {flags}'.split()
-
-    return words
+    return lines_on_planted(rng, tmp_path, TINY)
 
 
 def left(folder):
