@@ -1,4 +1,4 @@
-"""Baselines/grids_equal.json: the same budget for every model."""
+"""Baselines/grids.json: the same budget for every model."""
 import json
 
 import pytest
@@ -7,7 +7,7 @@ from Baselines import MODELS
 from Experiments.Grids import points_of, read_grids
 from Experiments.Tables import ROOT
 
-GRIDS = ROOT / 'Baselines' / 'grids_equal.json'
+GRIDS = ROOT / 'Baselines' / 'grids.json'
 CONTENT = json.loads(GRIDS.read_text())
 
 
