@@ -19,7 +19,16 @@ from Utils.Layers import Linear, MatrixProjection, degree_scale, random_bits, un
 from Utils.Metrics import DotScores
 from Utils.Pass import Pass
 from Utils.Ranking import RANKED, Ranking
-from Utils.Ranks import add_up_gradients, apart, gathered, own_part_of_each, own_parts
+from Utils.Ranks import (
+    add_up_gradients,
+    apart,
+    gathered,
+    hand_round,
+    own_part_of_each,
+    own_parts,
+    owner,
+    rank,
+)
 from Utils.TimeLogger import progress
 from Utils.Utils import (
     FUSED,
@@ -111,7 +120,9 @@ class MDMNS(nn.Module):
         return [self.user_embeds, self.item_embeds, self.modal_weight, *self.projections.parameters()]
 
     def get_extra_state(self):
-        """What belongs to the model's state beside its parameters and buffers; part of `state_dict()`."""
+        """What belongs to the model's state beside its parameters and buffers; part of `state_dict()`, for which all
+        processes of a run have to ask."""
+        self.hand_round_denoisers(with_moments=True)
         return {'modal_adj': {name: adj.state() for name, adj in self.modal_adj.items()},
                 'denoiser_pass': self.denoiser_pass and self.denoiser_pass.state(),
                 'denoiser_optimisers': {name: optimiser.state_dict()
@@ -294,7 +305,20 @@ class MDMNS(nn.Module):
             boundary()
         for optimiser in self.denoiser_optimisers.values():
             optimiser.zero_grad()  # frees the gradients until the next epoch
+        self.hand_round_denoisers()
         return steps.means()
+
+    def owner_of(self, name):
+        """The process that trains a modality's denoiser by itself, or None."""
+        return owner(list(self.modalities).index(name), len(self.modalities))
+
+    def hand_round_denoisers(self, with_moments=False):
+        """Give every process the denoisers that another one trains, as a checkpoint needs it with Adam's moments."""
+        for name, optimiser in self.denoiser_optimisers.items():
+            hand_round([parameter.detach() for parameter in self.denoisers[slot(name)].parameters()],
+                       self.owner_of(name))
+            if with_moments:
+                hand_round(optimiser.state_tensors(), self.owner_of(name))
 
     def train_denoiser(self, name, users, features, guide, shown=None, told_items=None):
         """A step of a modality's denoiser on the rows of users (B,): its loss, of this process's share of them."""
@@ -307,14 +331,18 @@ class MDMNS(nn.Module):
                   draw_fusion(n, settings.latdim, settings.guide_fused_hidden_dim, generator))
         denoiser, optimiser = self.denoisers[slot(name)], self.denoiser_optimisers[name]
         optimiser.zero_grad()
-        total = 0
-        for error, alignment in losses_by_parts(
-                self.diffusion, denoiser, self.rows, users, timesteps, noise, features, self.item_embeds.detach(),
-                guide, fusion, kept, settings.precision == 'bf16', shown, told_items):
-            loss = error.sum() / n + settings.e_loss * (alignment.sum() / n)
-            loss.backward()
-            total = total + loss.detach()
-        add_up_gradients(denoiser.parameters())
+        total = self.item_embeds.new_zeros(())
+        if self.owner_of(name) not in (None, rank()):
+            optimiser.begin()  # for the owner's moments
+            return total
+        with apart(self.owner_of(name) is not None):
+            for error, alignment in losses_by_parts(
+                    self.diffusion, denoiser, self.rows, users, timesteps, noise, features, self.item_embeds.detach(),
+                    guide, fusion, kept, settings.precision == 'bf16', shown, told_items):
+                loss = error.sum() / n + settings.e_loss * (alignment.sum() / n)
+                loss.backward()
+                total = total + loss.detach()
+            add_up_gradients(denoiser.parameters())
         optimiser.step()
         return total
 

@@ -61,21 +61,24 @@ TIKTOK = Size('tiktok', *(getattr(SHAPES['tiktok'], side) for side in ('users', 
 def work(stage, size, ranks):
     """What a stage does, by name; each with a number of seconds per count that is to be found."""
     n = size
+    whole = n.modalities % ranks == 0  # every process has denoisers of its own
     rows, nodes, pairs = min(n.batch, n.users), n.users + n.items, n.modalities * (n.modalities - 1) / 2
     levels = [level for level in noise_levels(n.diffusion_steps) if level]
     shared = {
-        'denoiser_step': rows * n.items * n.width,
+        'denoiser_step': n.modalities * rows * n.items * n.width,
         'graphs': n.modalities * n.items * n.width * (n.users + n.width),
         'training_step_0': pairs * rows * nodes * n.d,
         'training_step_1': n.modalities * n.d * (n.users**2 + n.items**2 * (1 + len(levels) * 2 / 3 + 1 / 2)),
         'evaluation': n.users * n.items * n.d * (n.modalities + 1)}[stage]
     alone = {
-        'denoiser_step': {'weights: Adam': n.items * n.width, 'draws': rows * n.items}, 'graphs': {},
+        'denoiser_step': {'weights: Adam': n.modalities * n.items * n.width / (ranks if whole else 1),
+                          'draws': n.modalities * rows * n.items}, 'graphs': {},
         'training_step_0': {'network': (n.interactions + nodes) * n.d * n.modalities},
         'training_step_1': {'network': (n.interactions + nodes) * n.d * (n.modalities + 1)},
         'evaluation': {'ranking': n.users * n.items / ranks,
                        'network': (n.interactions + nodes) * n.d * (n.modalities + 1)}}[stage]
-    sent = {'denoiser_step': n.items * n.width, 'training_step_0': nodes * n.d, 'training_step_1': nodes * n.d}
+    sent = {'denoiser_step': n.modalities * n.items * n.width * (not whole), 'training_step_0': nodes * n.d,
+            'training_step_1': nodes * n.d}
     return {'shared': shared / ranks, **alone,
             **({'gradients sent': sent[stage] * (ranks > 1)} if stage in sent else {})}
 
@@ -84,7 +87,8 @@ def tables(stage, size, ranks):
     """The entries of what a stage holds, by name; each with a number of bytes per entry that is to be found."""
     n = size
     rows, nodes = min(n.batch, n.users), n.users + n.items
-    return {'denoiser_step': {'rows of the batch': rows * n.items, 'own rows': rows * n.items / ranks,
+    each = 1 if n.modalities % ranks == 0 else ranks  # processes that a denoiser's rows are shared by
+    return {'denoiser_step': {'rows of the batch': rows * n.items, 'own rows': rows * n.items / each,
                               'weights': n.items * n.width},
             'graphs': {'own rows': rows * n.items / ranks, 'weights': n.width**2},
             'training_step_0': {'outputs': n.modalities * nodes * n.d, 'similarities': 1},
@@ -114,8 +118,7 @@ def by_fit(costs, counts, stage):
 
 def epoch_counts(size, method):
     """How often an epoch needs each stage."""
-    batches = math.ceil(size.users / size.batch) * size.modalities
-    return {'denoiser_step': batches, 'graphs': 1, 'evaluation': 1,
+    return {'denoiser_step': math.ceil(size.users / size.batch), 'graphs': 1, 'evaluation': 1,
             f'training_step_{method}': math.ceil(size.interactions / size.batch)}
 
 
@@ -151,14 +154,14 @@ def measured(size):
         model = MDMNS(Dataset(size.name, features=features, **splits), settings, torch.Generator().manual_seed(0))
         optimiser = Adam(model.loop_parameters(), settings.lr, fused=True)
         users = torch.arange(size.users)
-        name = model.modalities[0]
         with torch.no_grad():
             projected = model.project()
         train, sampler = model.rows, NegativeSampler(model.rows)
         model.rebuild_graphs()
 
-        def denoiser_step(model=model, users=users[:size.batch], name=name, projected=projected):
-            model.train_denoiser(name, users, projected[name], model.guides(projected)[name])
+        def denoiser_step(model=model, users=users[:size.batch], projected=projected):
+            for name, guide in model.guides(projected).items():
+                model.train_denoiser(name, users, projected[name], guide)
 
         def graphs(model=model, users=users):
             model.sampled_tops(users.split(size.batch), 1)

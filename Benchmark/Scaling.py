@@ -7,7 +7,7 @@ from Utils.Utils import noise_levels
 
 PAGE = ROOT / 'docs' / 'SCALING.md'
 RATE = 1e14  # FLOP/s that a GPU is taken to reach in float32 products by TF32: assumed, not measured
-NAMES = {'denoiser_step': 'denoiser, a step', 'graphs': 'graphs, an epoch', 'training_step_0': 'step, `cl_method 0`',
+NAMES = {'denoiser_step': 'denoisers, a step', 'graphs': 'graphs, an epoch', 'training_step_0': 'step, `cl_method 0`',
          'training_step_1': 'step, `cl_method 1`', 'evaluation': 'evaluation'}
 CARRIED = (TIKTOK, Size('1 million users, 100,000 items', 10**6, 10**5, 2 * 10**7, 64),
            Size('10 million users, 1 million items', 10**7, 10**6, 2 * 10**8, 64),

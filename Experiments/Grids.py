@@ -4,6 +4,7 @@ A grid is flag -> list of values as texts, or a Range. The words of a value of s
 is the flag alone.
 """
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 
@@ -113,6 +114,18 @@ def flag_words(flag, value):
 def points_of(grid):
     """All combinations of a grid's lists, as {flag: value}."""
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+def edges_of(grid, point):
+    """Flags of which the point has the lowest or the highest of three numbers or more, so that a better value may lie
+    beyond."""
+    found = []
+    for flag, values in grid.items():
+        with suppress(ValueError):
+            numbers = sorted({float(value) for value in values}) if not isinstance(values, Range) else ()
+            if len(numbers) > 2 and float(point[flag]) in (numbers[0], numbers[-1]):
+                found.append(flag)
+    return found
 
 
 def name_of(point):

@@ -38,7 +38,7 @@ from Experiments.Choice import (
     jobs_of,
     write_results,
 )
-from Experiments.Grids import OURS, Range, name_of, points_of, read_grid, read_grids, words_of
+from Experiments.Grids import OURS, Range, edges_of, name_of, points_of, read_grid, read_grids, words_of
 from Experiments.Jobs import Job, missing, settings_by
 from Experiments.Pool import make_runs
 from Experiments.Progress import counted
@@ -300,6 +300,8 @@ def sweep(argv=None):
         raise InputError(f'No point of {options.out} is finished: there is none to choose.')
     log(f'chosen by validation Recall: {name_of(best["settings"])} (val Recall {best["val_recall"]:.4f}, test Recall '
         f'{best["test_recall"]:.4f}, mean of seeds {", ".join(map(str, best["seeds"]))})')
+    for flag in edges_of(whole.grid, best['settings']):
+        log(f'{flag} {best["settings"][flag]} is on the edge of the grid: what lies beyond may be better')
     for job in whole.final or ():
         log(f'{job.folder}: {describe(read_run(job.folder))}')
     return best

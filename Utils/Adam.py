@@ -17,3 +17,14 @@ class Adam(torch.optim.Adam):
     @torch.no_grad()
     def step(self):
         return step(self)
+
+    def begin(self):
+        """Make the state of the parameters as it is before the first step, unless it is there."""
+        if not self.state:
+            for parameter in (parameter for group in self.param_groups for parameter in group['params']):
+                parameter.grad = torch.zeros_like(parameter)
+            self.step()  # by nothing
+            self.zero_grad()
+
+    def state_tensors(self):
+        return [tensor for state in self.state.values() for tensor in state.values()]

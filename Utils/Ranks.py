@@ -1,8 +1,9 @@
 """The part of a run that falls to this process, where torchrun has started several: its ranks (torch.distributed).
 
 Every rank holds all parameters and draws the same random numbers. What costs most is cut by rows: a rank computes the
-terms of a loss for its own rows, and the ranks' terms and gradients are added up. A process that is alone has all rows,
-and then each function here gives back what it got.
+terms of a loss for its own rows, and the ranks' terms and gradients are added up. Pieces of work that need nothing of
+each other are done whole, each by its `owner`, where every rank can have as many. A process that is alone has all rows
+and all pieces, and then each function here gives back what it got.
 """
 import zlib
 from contextlib import contextmanager
@@ -35,9 +36,9 @@ def rank():
 
 
 @contextmanager
-def apart():
-    """While entered, this process computes as if it were alone."""
-    token = _apart.set(True)
+def apart(really=True):
+    """While entered, this process computes as if it were alone, if `really`."""
+    token = _apart.set(really or _apart.get())
     try:
         yield
     finally:
@@ -47,6 +48,19 @@ def apart():
 def own_share(n):
     """The slice of n rows that falls to this rank; the ranks' numbers of rows differ by one at most."""
     return slice(n * rank() // n_ranks(), n * (rank() + 1) // n_ranks())
+
+
+def owner(number, n):
+    """The rank that does piece `number` of n by itself; None where all ranks share each piece."""
+    return number * n_ranks() // n if n_ranks() > 1 and n % n_ranks() == 0 else None
+
+
+def hand_round(tensors, owner):
+    """Give every rank what the owner of a piece of work made of these tensors, in place; None: all have it."""
+    if owner is not None:
+        with lost_ranks_told():
+            for work in [dist.broadcast(tensor, owner, async_op=True) for tensor in tensors]:
+                work.wait()
 
 
 def own_parts(n, size):

@@ -6,12 +6,16 @@
 Users are grouped by their training interactions: the mean over users of test Recall@20. Items are grouped by theirs,
 and those with none are cold: the share of their test interactions that are found. Either at the epoch chosen on
 validation.
+Without --runs also the table `found`: of each model's chosen runs in results/tiktok/baselines how many of the test
+interactions found are found by popularity, too, and how many different items they are of.
+
 Which items were found is worked out anew from a run's embeddings.npz. Where that was not kept it is read from
 per_user.npz, which says as much where every test user has a single test item. Writes groups.png, .csv and .md; ranking
 by popularity is shown beside the runs. In the picture, cold users or items who are a few are drawn with the next group.
 """
 import sys
 from pathlib import Path
+from statistics import mean
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,6 +27,7 @@ from Experiments.SavedRuns import by_settings, find_runs, given_runs
 from Experiments.Statistics import per_user
 from Experiments.Tables import Spread, spread
 from Experiments.Words import labels
+from figures.performance import model_name
 from figures.runs import (
     BASE,
     MULTI_LEVEL,
@@ -110,6 +115,16 @@ def table_of(data, vectors):
     return rows
 
 
+def found_items(vectors, popular, columns):
+    """A row for each model, the best first: what it finds beside popularity. vectors: model -> hits of each of its
+    runs; popular: hits of popularity; columns: the items of the test interactions."""
+    rows = [{'model': name, 'seeds': len(runs), 'share found': spread(found.mean() for found in runs),
+             'of these by popularity, too': f'{mean(found @ popular / max(found.sum(), 1) for found in runs):.0%}',
+             'different items': round(mean(len(np.unique(columns[found > 0])) for found in runs))}
+            for name, runs in vectors.items()]
+    return sorted(rows, key=lambda row: -mean(row['share found'].values))
+
+
 def line_of(row):
     size = row.get('test users', row.get('test interactions'))
     return {'groups of': row['groups of'] + (' (cold)' if row['training interactions'] == '0' else ''),
@@ -190,6 +205,12 @@ def main(argv=None):
                                       runs[0].settings['topk']).astype(float)]
     rows = table_of(data, vectors)
     write_tables(NAME, rows, options, [line_of(row) for row in rows])
+    if not options.runs and data.test.getnnz(1).max() == 1:  # where per_user.npz says what was found
+        models = {}
+        for run in find_runs(options.root, 'baselines/*/chosen'):
+            models.setdefault(model_name(run.settings['model']), []).append(hits(run, data))
+        if models:
+            write_tables('found', found_items(models, vectors['popularity'][0], data.test.tocoo().col), options)
     title = f'{runs[0].dataset}, epoch chosen on validation: mean and range of the seeds (in brackets: how many)'
     draw(rows, list(vectors), title, options.to / f'{NAME}.png')
 

@@ -99,8 +99,9 @@ def model_name(name):
 
 
 def run_in_words(run):
-    """What was run: modalities, if any are used, and settings; of a sweep's choice what was chosen, of how many points
-    (what all of them have in common is in Baselines/grids.json)."""
+    """What was run: modalities, if any are used, and settings; of a sweep's choice what was chosen, of how many points,
+    and whether its grid was moved since the best point lay on an edge (what all points have in common is in
+    Baselines/grids.json)."""
     settings, model = run.settings, run.settings['model']
     swept = run.folder.parent.parent / 'sweep.json'
     if run.folder.parent.name == 'chosen' and swept.is_file():
@@ -120,7 +121,9 @@ def chosen_settings(run, path):
     if any(run.settings.get(name) != wanted.get(name) for name in point):
         raise InputError(f'{run.folder} is not of the point that {path} names as chosen: the sweep is not finished. '
                          f'Finish it, or remove {run.folder.parent} and run it again.')
-    return f'{point_of(point)} (of {swept["finished"]})' if point else 'nothing to choose'
+    moved = read_json(GRIDS).get('moved', {}).get(run.dataset, {}).get(run.settings['model'], 0)
+    tried = f'of {swept["finished"]}{", moved" if moved else ""}{" twice" if moved == 2 else ""}'
+    return f'{point_of(point)} ({tried})' if point else 'nothing to choose'
 
 
 def point_of(settings):

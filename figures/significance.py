@@ -5,17 +5,19 @@
     --run --data_dir DIR [--seeds S ...]    make the ablation's runs that are missing
 
 Without --runs: results/tiktok/ablation/full beside its variants there and the baselines; and, as the table
-significance_models, MDMNS after the published number of epochs beside the baselines.
+significance_models, on each data set MDMNS, and the simple model (`SIMPLE`) that is best on validation, beside every
+model of the table of results. MDMNS is there the point that its sweep chose; where it was not swept, it is left out.
 
-Test Recall@20 of every user, at the epoch chosen on validation, averaged over the seeds that both models have: the mean
-difference with a confidence interval and a p-value by bootstrap over users, Wilcoxon's signed-rank test, and both p
-after Holm's correction for all comparisons made. The intervals are of users, for the runs at hand: they say nothing of
-other seeds. Besides, for every model: the best test Recall less that of the epoch chosen on validation. Reads
-per_user.npz, without which a model has only the latter. Writes significance.png, and the tables significance and
-protocols as .csv and .md.
+Test Recall@20 of every user, at the epoch chosen on validation, averaged over the seeds that both models have; models
+that share none are not compared. The mean difference with a confidence interval and a p-value by bootstrap over users,
+Wilcoxon's signed-rank test, and both p after Holm's correction for all comparisons in the table. The intervals are of
+users, for the runs at hand: they say nothing of other seeds. Besides, for every model: the best test Recall less that
+of the epoch chosen on validation. Reads per_user.npz, without which a model has only the latter. Writes
+significance.png, and the tables significance, significance_models and protocols as .csv and .md.
 """
 import sys
 from pathlib import Path
+from statistics import mean
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -42,7 +44,7 @@ from Utils.Errors import InputError
 
 NAME = 'significance'
 LONGER = 'cl0-d64'
-PUBLISHED_EPOCHS = Path('mdmns') / 'cl1-50'
+SIMPLE = ('pop', 'itemknn', 'ease', 'ials', 'mfbpr')  # neither a graph nor features
 LEVEL = 0.05
 SEED = 421  # of the bootstrap
 
@@ -86,12 +88,16 @@ def testable(found):
     return {name: runs for name, runs in kept.items() if runs}
 
 
-def comparison(first, second, rng):
-    """Of the seeds that both have, or of all where they share none: (how many, means of both, Comparison). The one run
-    of a closed form is that of every seed."""
+def shared_seeds(first, second):
+    """Seeds of the runs that both have; the one run of a closed form is that of every seed."""
     seeds = [set(runs) for runs in (first, second)
              if not MODELS[next(iter(runs.values())).settings['model']].closed_form]
-    shared = set.intersection(*seeds or [set(first)])
+    return set.intersection(*seeds or [set(first)])
+
+
+def comparison(first, second, rng):
+    """Of the seeds that both have: (how many, means of both, Comparison)."""
+    shared = shared_seeds(first, second)
     users, recalls = zip(*(per_user([run.folder for seed, run in sorted(runs.items()) if seed in shared]
                                     or [run.folder for run in runs.values()])
                            for runs in (first, second)), strict=True)
@@ -101,19 +107,23 @@ def comparison(first, second, rng):
     return len(shared), [recall.mean() for recall in recalls], compare(*recalls, rng)
 
 
-def compared(found):
-    """A row for each model but the first, which it is compared with."""
-    name, *others = found
+def compared(found, name):
+    """A row for each other model of those found that shares seeds with the one of this name, p not yet corrected."""
     rng = np.random.default_rng(SEED)
-    results = {other: comparison(found[name], found[other], rng) for other in others}
-    corrected = {kind: holm([getattr(result, kind) for _, _, result in results.values()])
-                 for kind in ('p_bootstrap', 'p_wilcoxon')}
-    return [{f'{name} beside': other, 'kind': kind(other, found), 'shared seeds': shared,
-             f'Recall@20 of {name}': first, 'of the other': second,
-             'difference': result.difference, 'low': result.low, 'high': result.high,
-             'p bootstrap': result.p_bootstrap, 'p bootstrap (Holm)': corrected['p_bootstrap'][number],
-             'p Wilcoxon': result.p_wilcoxon, 'p Wilcoxon (Holm)': corrected['p_wilcoxon'][number]}
-            for number, (other, (shared, (first, second), result)) in enumerate(results.items())]
+    for other, runs in found.items():
+        if other != name and shared_seeds(found[name], runs):
+            shared, means, result = comparison(found[name], runs, rng)
+            yield {'model': name, 'beside': other, 'kind': kind(other, found), 'shared seeds': shared,
+                   'Recall@20': means[0], 'of the other': means[1],
+                   **{name: getattr(result, name) for name in ('difference', 'low', 'high')},
+                   'p bootstrap': result.p_bootstrap, 'p Wilcoxon': result.p_wilcoxon}
+
+
+def corrected(rows):
+    """The rows with both p after Holm's correction for all of them."""
+    holms = {name: holm([row[name] for row in rows]) for name in ('p bootstrap', 'p Wilcoxon')}
+    return [{**row, **{f'{name} (Holm)': values[number] for name, values in holms.items()}}
+            for number, row in enumerate(rows)]
 
 
 def line_of(row):
@@ -137,7 +147,7 @@ def gaps(found):
 
 def draw(reference, comparisons, protocols, path):
     """Variants of the first model above; other models below, the nearest first: their differences are larger."""
-    compared = {row[f'{reference} beside']: row for row in comparisons}
+    compared = {row['beside']: row for row in comparisons}
     parts = [[row for row in protocols if row['kind'] == 'variant'],
              sorted((row for row in protocols if row['kind'] != 'variant'),
                     key=lambda row: compared.get(row['model'], {'difference': 0})['difference'])]
@@ -185,7 +195,7 @@ def default_runs(options, flags):
     provide(jobs_of({name: f'{BASE} {EPOCHS} {own}' for name, (_, _, own) in declared.items()}, options, flags,
                     changed=('modalities',)), NAME, options, flags)
     beside = options.root.parent
-    baselines = sorted(beside.glob('baselines/*/chosen'))
+    baselines = [folder for folder in sorted(beside.glob('baselines/*/chosen')) if folder.parent.name != 'mdmns']
     runs = [run for folder in (*(options.root / name for name in declared), beside / LONGER, *baselines)
             for run in find_runs(folder.parent, folder.name)]
     longest = max((run.n_epochs for run in runs if folder_of(run) == beside / LONGER), default=0)
@@ -194,14 +204,17 @@ def default_runs(options, flags):
                   **{folder.parent.name: model_name(folder.parent.name) for folder in baselines}}
 
 
-def after_published_epochs(beside):
-    """The rows of MDMNS after the published number of epochs beside the baselines; beside: the data set's folder."""
-    baselines = sorted(beside.glob('baselines/*/chosen'))
-    runs = [run for folder in (beside / PUBLISHED_EPOCHS, *baselines) for run in find_runs(folder.parent, folder.name)]
-    words = {PUBLISHED_EPOCHS.name: 'MDMNS', **{folder.parent.name: model_name(folder.parent.name)
-                                                for folder in baselines}}
-    found = testable(models(runs, words))
-    return compared(found) if 'MDMNS' in found and len(found) > 1 else []
+def beside_all(root):
+    """Rows of every data set in root: MDMNS, where its sweep is there, and the best simple model beside the others."""
+    for folder in sorted({place.parent.parent.parent for place in root.glob('*/baselines/*/chosen')}):
+        places = sorted(folder.glob('baselines/*/chosen'))
+        found = testable(models([run for place in places for run in find_runs(place.parent, place.name)],
+                                {place.parent.name: model_name(place.parent.name) for place in places}))
+        simple = {mean(run.result['best_val']['val']['recall'] for run in runs.values()): name
+                  for name, runs in found.items() if next(iter(runs.values())).settings['model'] in SIMPLE}
+        for name in (model_name('mdmns'), *([simple[max(simple)]] if simple else [])):
+            for row in compared(found, name) if name in found else ():
+                yield {'data set': folder.name, **{title: value for title, value in row.items() if title != 'kind'}}
 
 
 def main(argv=None):
@@ -212,10 +225,10 @@ def main(argv=None):
     tested = testable(found)
     if next(iter(tested), '') != name_of(first) or len(tested) < 2:
         raise none_there(NAME, f'{first}, or none to compare it with, that has its per_user.npz')
-    comparisons, protocols = compared(tested), gaps(found)
+    comparisons, protocols = corrected(list(compared(tested, name_of(first)))), gaps(found)
     write_tables(NAME, comparisons, options, [line_of(row) for row in comparisons])
     write_tables('protocols', protocols, options)
-    if not options.runs and (rows := after_published_epochs(options.root.parent)):
+    if not options.runs and (rows := corrected(list(beside_all(options.root.parent.parent)))):
         write_tables('significance_models', rows, options, [line_of(row) for row in rows])
     draw(name_of(first), comparisons, protocols, options.to / f'{NAME}.png')
 

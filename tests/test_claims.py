@@ -48,7 +48,7 @@ def beside(values, others):
 
 
 def told_apart(name):
-    return float({row['full beside']: row for row in rows_of(FIGURES / 'significance.csv')}[name][
+    return float({row['beside']: row for row in rows_of(FIGURES / 'significance.csv')}[name][
         'p bootstrap (Holm)']) < 0.05
 
 
@@ -66,10 +66,6 @@ def ablation():
 
 def best_plain(data):
     return max(published(data, *PLAIN).values())
-
-
-def published_runs():
-    return find_runs(ROOT / 'results' / 'tiktok' / 'mdmns', 'published')
 
 
 def mdmns(width):
@@ -102,8 +98,6 @@ CLAIMS = {
         lambda: [cell for width in (512, 64) for cell in mdmns(width)]
         == ['0.1131 ± 0.0017', '0.1152 ± 0.0012', '0.1125 ± 0.0014', '0.1150 ± 0.0019'],
     'twelve epochs are below the lowest of our first three seeds': lambda: below_all_of_ours() == 12,
-    'On one NVIDIA H200 the TikTok command took 7 minutes, three runs at a time':
-        lambda: {round(run.result['seconds'] / 60) for run in published_runs()} == {7},
     'LightGCN, SGL and NCL pass every published model without features on all three data sets':
         lambda: all(min(ours(data, 'LightGCN', 'SGL', 'NCL').values()) > best_plain(data)
                     for data in ('tiktok', 'baby', 'sports')),
@@ -124,8 +118,8 @@ CLAIMS = {
         lambda: highest(ours('tiktok'), 2) == ['MDMNS', 'IALS']
         and [f'{value:.4f}' for value in ours('tiktok', 'MDMNS', 'IALS').values()] == ['0.1125', '0.1106'],
     'MDMNS is ahead of every other model but implicit ALS':
-        lambda: {row['MDMNS beside'] for row in rows_of(FIGURES / 'significance_models.csv')
-                 if float(row['p bootstrap (Holm)']) >= 0.05 or float(row['difference']) < 0} == {'IALS'},
+        lambda: {row['beside'] for row in rows_of(FIGURES / 'significance_models.csv') if row['model'] == 'MDMNS'
+                 and (float(row['p bootstrap (Holm)']) >= 0.05 or float(row['difference']) < 0)} == {'IALS'},
     'after ten epochs it was not yet ahead of LightGCN (0.1006)':
         lambda: not told_apart('LightGCN') and f'{ours("tiktok")["LightGCN"]:.4f}' == '0.1006',
     'LightGCN does better without features than with them':

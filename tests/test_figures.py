@@ -243,27 +243,45 @@ def test_significance(tmp_path, to, rng):
             values = chances + gain + 0.01 * seed
             save_run(folder / f'seed{seed}', '--model ease' if name == 'chosen' else '', seed,
                      [values.mean() + 0.25, values.mean(), 0], (ids, values))
-    models = [str(tmp_path / name) for name in ('full', 'worse', 'same', 'ease/chosen')]
+    save_run(tmp_path / 'alone' / 'seed7', '', 7, [0.5, 0.5], (ids, chances))
+    models = [str(tmp_path / name) for name in ('full', 'worse', 'same', 'ease/chosen', 'alone')]
     significance.main(['--runs', *models, '--to', str(to)])
     worse, same, ease = rows_of(to / 'significance.csv')
-    assert [row['full beside'] for row in (worse, same, ease)] == ['worse', 'same', 'ease']
+    assert [row['beside'] for row in (worse, same, ease)] == ['worse', 'same', 'ease'], 'alone shares no seed'
     assert [row['shared seeds'] for row in (worse, same, ease)] == ['2', '3', '3'], 'a closed form has every seed'
-    assert float(ease['Recall@20 of full']) == pytest.approx(chances.mean() + 0.32), 'seeds 1, 2 and 3'
+    assert float(ease['Recall@20']) == pytest.approx(chances.mean() + 0.32), 'seeds 1, 2 and 3'
     assert float(worse['difference']) == pytest.approx(0.3)
-    assert float(worse['Recall@20 of full']) == pytest.approx(chances.mean() + 0.325), 'seeds 2 and 3'
+    assert float(worse['Recall@20']) == pytest.approx(chances.mean() + 0.325), 'seeds 2 and 3'
     assert float(same['difference']) == 0
     assert float(same['p Wilcoxon (Holm)']) == 1
     assert float(worse['p Wilcoxon (Holm)']) < 1e-6
     assert float(worse['p bootstrap (Holm)']) == pytest.approx(3 * float(worse['p bootstrap']))
-    assert all(float(row['gap']) == pytest.approx(0.25) for row in rows_of(to / 'protocols.csv'))
+    assert all(float(row['gap']) == pytest.approx(0.25) for row in rows_of(to / 'protocols.csv')[:4])
     assert '+0.3000 (+0.3000 to +0.3000)' in (to / 'significance.md').read_text()
 
     significance.main(['--runs', str(tmp_path / 'ease' / 'chosen'), str(tmp_path / 'full'), '--to', str(to)])
-    assert [(row['ease beside'], row['shared seeds']) for row in rows_of(to / 'significance.csv')] == [('full', '3')]
+    assert [(row['beside'], row['shared seeds']) for row in rows_of(to / 'significance.csv')] == [('full', '3')]
 
     other = save_run(tmp_path / 'other' / 'seed1', '', 1, [0.1, 0.1], (ids + 1, chances)).parent
     with pytest.raises(InputError, match='other users'):
         significance.main(['--runs', str(tmp_path / 'full'), str(other), '--to', str(to)])
+
+
+def test_mdmns_and_the_best_simple_model_beside_all_others(tmp_path, rng):
+    """On each data set; corrected for all of the table together."""
+    ids, chances = np.arange(300), rng.random(300)
+    for data, places in {'tiktok': ('mdmns', 'ease', 'pop', 'lightgcn'), 'baby': ('ease', 'pop', 'lightgcn')}.items():
+        for number, model in enumerate(places):
+            values = chances - 0.1 * number
+            save_run(tmp_path / data / 'baselines' / model / 'chosen' / 'seed1', f'--model {model} --data {data}', 1,
+                     [values.mean(), values.mean()], (ids, values))
+    rows = significance.corrected(list(significance.beside_all(tmp_path)))
+    assert [(row['data set'], row['model'], row['beside']) for row in rows] == [
+        ('baby', 'EASE', 'LightGCN'), ('baby', 'EASE', 'Popularity'), ('tiktok', 'MDMNS', 'EASE'),
+        ('tiktok', 'MDMNS', 'LightGCN'), ('tiktok', 'MDMNS', 'Popularity'), ('tiktok', 'EASE', 'LightGCN'),
+        ('tiktok', 'EASE', 'MDMNS'), ('tiktok', 'EASE', 'Popularity')]
+    assert [round(row['difference'], 6) for row in rows] == [0.2, 0.1, 0.1, 0.3, 0.2, 0.2, -0.1, 0.1]
+    assert all(row['p bootstrap (Holm)'] == pytest.approx(8 * row['p bootstrap']) for row in rows)
 
 
 def test_a_mean_and_a_deviation(tmp_path):

@@ -75,6 +75,14 @@ def test_recall_by_groups_is_that_of_the_evaluation(rng, tmp_path, to, one_item_
     assert float(items[0]['popularity']) <= float(items[-1]['popularity'])
 
 
+def test_what_is_found_beside_popularity():
+    rows = groups.found_items({'a': [np.array([1, 1, 0, 0.]), np.array([1, 0, 0, 0.])],
+                               'b': [np.array([0, 1, 1, 1.])]}, np.array([1, 0, 0, 1.]), np.array([5, 6, 7, 7]))
+    assert [(row['model'], row['seeds'], str(row['share found']), row['of these by popularity, too'],
+             row['different items']) for row in rows] == [
+        ('b', 1, '0.7500', '33%', 2), ('a', 2, '0.3750 ± 0.1768', '75%', 2)]
+
+
 def test_runs_of_several_data_sets_make_no_groups(tmp_path, to):
     runs = [save_run(tmp_path / name, '', 1, [0.1], dataset=name) for name in ('one', 'two')]
     with pytest.raises(InputError, match='several data sets'):
