@@ -11,8 +11,8 @@ from figures import ablation, approximations, curves, groups, model, performance
 
 DATA = ROOT.parent / 'shared' / 'data'
 TABLES = {ablation: ['ablation'], approximations: ['cl_sample', 'precision'], curves: ['curves', 'released'],
-          groups: ['groups'], model: ['model'], performance: ['performance', 'grids'], sensitivity: ['sensitivity'],
-          significance: ['significance', 'protocols']}
+          groups: ['groups', 'found'], model: ['model'], performance: ['performance', 'grids'],
+          sensitivity: ['sensitivity'], significance: ['significance', 'significance_models', 'protocols']}
 
 
 def texts_of(figure):
@@ -85,9 +85,16 @@ def test_the_pages_show_the_published_tables(page):
 
 
 def test_every_table_is_shown():
-    """But that of the picture of the model, and those of the README and of docs/VARIANTS.md."""
-    assert set(tables_in((ROOT / 'docs' / 'RESULTS.md').read_text())) == (
-        {path.stem for path in FIGURES.glob('*.md')} - {'model', 'summary', 'overview', 'variants'})
+    """But that of the picture of the model."""
+    pages = (ROOT / 'README.md', *(ROOT / 'docs').glob('*.md'))
+    shown = {name for page in pages for name in tables_in(page.read_text())}
+    assert shown == {path.stem for path in FIGURES.glob('*.md')} - {'model'}
+
+
+def test_the_page_on_scaling_shows_its_tables():
+    shown = tables_in((ROOT / 'docs' / 'SCALING.md').read_text())
+    assert shown == {name: (FIGURES / f'{name}.md').read_text().strip() for name in shown}
+    assert len(shown) == 4
 
 
 def prose_of(page):
