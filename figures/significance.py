@@ -210,9 +210,9 @@ def beside_all(root):
         places = sorted(folder.glob('baselines/*/chosen'))
         found = testable(models([run for place in places for run in find_runs(place.parent, place.name)],
                                 {place.parent.name: model_name(place.parent.name) for place in places}))
-        simple = {mean(run.result['best_val']['val']['recall'] for run in runs.values()): name
+        simple = {name: mean(run.result['best_val']['val']['recall'] for run in runs.values())
                   for name, runs in found.items() if next(iter(runs.values())).settings['model'] in SIMPLE}
-        for name in (model_name('mdmns'), *([simple[max(simple)]] if simple else [])):
+        for name in (model_name('mdmns'), *([max(simple, key=simple.get)] if simple else [])):
             for row in compared(found, name) if name in found else ():
                 yield {'data set': folder.name, **{title: value for title, value in row.items() if title != 'kind'}}
 
