@@ -69,7 +69,8 @@ def defaults(root, grids, earlier):
     """The content of the file; earlier: what it has now."""
     models, on_data = dict(earlier['models']), {data: dict(own) for data, own in earlier.get('data', {}).items()}
     for model, grid in grids['models'].items():
-        flags = sorted({*grids.get('common', {}), *grid} & flags_that_count(MODELS[model]))
+        elsewhere = {flag for own in grids.get('data', {}).values() for flag in own.get(model, {})}
+        flags = sorted({*grids.get('common', {}), *grid, *elsewhere} & flags_that_count(MODELS[model]))
         paths = sorted(root.glob(f'*/baselines/{model}/sweep.csv'))
         if not flags or model == PUBLISHED:
             continue
@@ -81,7 +82,7 @@ def defaults(root, grids, earlier):
                 on_data.setdefault(data, {})[model] = values
         else:
             firsts = {**grids.get('common', {}), **{flag: values[0] for flag, values in grid.items()}}
-            models.setdefault(model, {flag: firsts[flag] for flag in flags})
+            models.setdefault(model, {flag: firsts[flag] for flag in flags if flag in firsts})
     order = list(grids['models'])
     return {'models': dict(sorted(models.items(), key=lambda entry: place(entry[0], order))),
             'data': {data: dict(sorted(own.items(), key=lambda entry: place(entry[0], order)))

@@ -235,6 +235,8 @@ def test_a_model_s_own_defaults_are_the_settings_of_its_row():
     assert rows
     for chosen in rows:
         data, model = chosen.parts[-5], chosen.parts[-3]
+        if model == 'mdmns':  # whose defaults are the release's
+            continue
         check_same(Job(chosen, ('--model', model, '--data', data, '--seed', '421')))
 
 
