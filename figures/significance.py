@@ -115,7 +115,7 @@ def compared(found, name):
             shared, means, result = comparison(found[name], runs, rng)
             yield {'model': name, 'beside': other, 'kind': kind(other, found), 'shared seeds': shared,
                    'Recall@20': means[0], 'of the other': means[1],
-                   **{name: getattr(result, name) for name in ('difference', 'low', 'high')},
+                   **{field: getattr(result, field) for field in ('difference', 'low', 'high')},
                    'p bootstrap': result.p_bootstrap, 'p Wilcoxon': result.p_wilcoxon}
 
 

@@ -16,11 +16,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments.SavedRuns import find_runs
-from Experiments.Statistics import holm
 from Experiments.Tables import spread
 from figures.ablation import EPOCHS, check_alone, less_full
 from figures.runs import BASE, MULTI_LEVEL, command_line, jobs_of, provide, read_command_line, write_tables
-from figures.significance import SEED, comparison, testable
+from figures.significance import compared, corrected, testable
 from Utils.Command import run_command
 
 NAME = 'variants'
@@ -89,10 +88,8 @@ def row(name, runs, released, p_value):
 def p_values(found):
     """name -> p of its difference from `released`, where both have runs with figures of every user."""
     kept = testable({name: {run.seed: run for run in runs} for name, runs in found.items()})
-    rng = np.random.default_rng(SEED)
-    raw = {name: comparison(runs, kept['released'], rng)[2].p_bootstrap for name, runs in kept.items()
-           if name != 'released' and 'released' in kept}
-    return dict(zip(raw, holm(list(raw.values())), strict=True)) if raw else {}
+    rows = corrected(list(compared(kept, 'released'))) if 'released' in kept else []
+    return {row['beside']: row['p bootstrap (Holm)'] for row in rows}
 
 
 def main(argv=None):

@@ -47,11 +47,6 @@ def beside(values, others):
     return all(abs(value - other) < NEAR for value in values.values() for other in others.values())
 
 
-def told_apart(name):
-    return float({row['beside']: row for row in rows_of(FIGURES / 'significance.csv')}[name][
-        'p bootstrap (Holm)']) < 0.05
-
-
 def by_weight():
     """Hyper-parameters by how far their values are apart in Recall, the least first."""
     values = {}

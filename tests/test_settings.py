@@ -9,7 +9,7 @@ from conftest import planted, write_dataset
 import Params
 from Baselines import BASELINES, MODELS
 from Experiments import Sweep
-from Experiments.Defaults import main as write_defaults, own_of
+from Experiments.Defaults import PUBLISHED, main as write_defaults, own_of
 from Experiments.Jobs import Job, check_same
 from Experiments.SavedRuns import Run, by_settings, find_runs
 from Main import main
@@ -235,7 +235,7 @@ def test_a_model_s_own_defaults_are_the_settings_of_its_row():
     assert rows
     for chosen in rows:
         data, model = chosen.parts[-5], chosen.parts[-3]
-        if model == 'mdmns':  # whose defaults are the release's
+        if model == PUBLISHED:
             continue
         check_same(Job(chosen, ('--model', model, '--data', data, '--seed', '421')))
 
