@@ -240,8 +240,8 @@ def ended_by_others(company):
         yield
     except RankLostError as error:
         company.ended_by_others = True
-        if company.first:
-            company.may_speak()  # before others do
+        if company.first and not company.may_speak():  # another one has, which waited for this one in vain
+            leave(company, 2, '', '')
         raise InputError(company.last_word() or f'{LOST}: the run ends. What was saved last is kept, and --resume goes '
                          'on from there.') from error
     finally:

@@ -89,7 +89,7 @@ def test_the_state_holds_all_that_training_goes_on_with(rng, name):
 
 
 @pytest.mark.parametrize('flags', ['itemknn --neighbours 19', 'ease', 'ials --epoch 4 --reg 0.01', 'mfbpr', 'ngcf',
-                                   'lightgcn', 'sgl', 'ncl --clusters 2', 'hccf --hyperedges 8'])
+                                   'lightgcn', 'sgl', 'ncl --clusters 2', 'hccf --hyperedges 8 --reg 0.001'])
 def test_withheld_items_are_found(rng, tmp_path, flags):
     result = result_of_run(tmp_path, rng, flags)
     assert result['best_val']['test']['recall'] > 0.8

@@ -16,6 +16,7 @@ import torch
 from conftest import SMALL, lines_on_planted, planted, write_dataset
 from ranks import LONGEST, in_ranks, main_in_ranks
 
+import Runs.Company as Company
 import Utils.Ranks as Ranks
 from Baselines import MODELS
 from DataHandler import Dataset, UserRows
@@ -275,8 +276,11 @@ def saved(folder, epochs=2):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize('killed', [0, 2])
-def test_a_killed_process_ends_the_run(line, tmp_path, killed):
+@pytest.mark.parametrize(('killed', 'listen'), [(0, 5), (2, 5), (2, 0)])
+def test_a_killed_process_ends_the_run(line, tmp_path, monkeypatch, killed, listen):
+    """Told of once, also where the first process takes longer than the others wait for it."""
+    monkeypatch.setattr(Company, 'LISTEN', listen)
+
     def meanwhile(numbers):
         saved(tmp_path / 'run')
         os.kill(numbers[killed], signal.SIGKILL)
