@@ -24,14 +24,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments.Grids import words_of
 from Experiments.SavedRuns import by_settings, find_runs, given_runs, read_json, told
 from Experiments.Sources import Several
-from Experiments.Sweep import Sweep, command_line as sweep_flags
 from Experiments.Tables import FIGURES, PAGES, spread, write_csv, write_markdown
 from Experiments.Words import labels, what_was_run
 from figures.runs import (
     BASE,
     DATA,
     MULTI_LEVEL,
-    chosen,
     command_line,
     jobs_of,
     provide,
@@ -39,11 +37,11 @@ from figures.runs import (
     write_tables,
 )
 from figures.style import BLUE, GREY, VERMILION, save
+from figures.sweeps import add_parts, sweeps
 from Main import MODELS
 from Params import parse
 from Utils.Command import run_command
 from Utils.Errors import InputError
-from Utils.TimeLogger import log
 
 NAME = 'performance'
 RESULTS = Path('results')
@@ -251,44 +249,11 @@ def chosen_recall(row):
     return mean(getattr(row.get(f'{CHOSEN} recall'), 'values', ()) or (0,))
 
 
-def refuse_flags_of_sweeps(flags):
-    """InputError where a flag is none of Main.py's but one that the sweeps of the table have from this script."""
-    of_sweeps = {name for action in sweep_flags()._actions for name in action.option_strings if action.dest != 'help'}
-    for word in flags:
-        if (name := word.partition('=')[0]) in of_sweeps:
-            raise InputError(f'{name} cannot be passed on to the runs: it is a flag of sweeps, and those of the table '
-                             f'are given by Baselines/{GRIDS.name}. python -m Experiments.Sweep takes it.')
-
-
-def sweeps(options, flags):
-    """The sweep of every model with a grid, on each published data set that is there; models that need features where
-    there are some. Of those models and data sets that --models and --data name."""
-    refuse_flags_of_sweeps(flags)
-    grids = list(read_json(GRIDS)['models']) if GRIDS.is_file() else []
-    models = chosen(list(dict.fromkeys((*MODELS, *grids))), options.models, 'models')
-    datasets = list(dict.fromkeys(row['dataset'] for row in read_csv('published_table2.csv')))
-    for dataset in chosen(datasets, options.data, 'data'):
-        folder = Path(options.data_dir) / dataset
-        if options.data and not folder.is_dir():
-            raise InputError(f'--data {dataset}: {options.data_dir} holds no such folder; give the one that does with '
-                             '--data_dir.')
-        for model in grids if folder.is_dir() else ():
-            if model not in models:
-                continue
-            if MODELS[model].needs_features and not any(folder.glob('*_feat.npy*')):
-                if options.models:
-                    log(f'{model} needs features, and {dataset} has none there: it is left out')
-                continue
-            seeds = options.seeds[:1 if MODELS[model].closed_form else None]  # of which nothing else would come
-            yield Sweep(['--grids', str(GRIDS), '--model', model, '--data', dataset, '--data_dir', options.data_dir,
-                         '--out', str(options.root / dataset / 'baselines' / model),
-                         '--final_seeds', *map(str, seeds), *flags])
-
-
 def default_runs(options, flags):
     wanted = (not options.models or 'mdmns' in options.models) and (not options.data or DATA in options.data)
     jobs = jobs_of(MDMNS, options, flags) if wanted else []
-    found = list(sweeps(options, flags)) if options.run else []
+    datasets = list(dict.fromkeys(row['dataset'] for row in read_csv('published_table2.csv')))
+    found = list(sweeps(options, flags, GRIDS, 'baselines', datasets)) if options.run else []
     if (options.models or options.data) and not jobs + found:
         raise InputError('Of these models none is run on these data sets: the log says which need features, and '
                          '--data_dir which data sets are there.')
@@ -308,10 +273,7 @@ def line_of(row):
 
 def main(argv=None):
     parser = command_line(NAME, __doc__, RESULTS, seeds=(421, 1, 2), runs=True, variants=False)
-    parser.add_argument('--models', nargs='+', default=None, metavar='NAME',
-                        help='with --run: make the runs of these models alone')
-    parser.add_argument('--data', nargs='+', default=None, metavar='NAME',
-                        help='with --run: make the runs on these data sets alone')
+    add_parts(parser)
     options, flags = read_command_line(parser, argv)
     runs = given_runs(options.runs) if options.runs else default_runs(options, flags)
     rows = merged(published(), by_settings(runs))
