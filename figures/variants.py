@@ -64,31 +64,31 @@ def machine(run):
     return tuple(run.result['config'].get(name) for name in ('device', 'threads'))
 
 
-def cost(runs, released):
-    """Seconds of an epoch over those of the released runs on the same machine; None where there are none."""
+def cost(runs, reference):
+    """Seconds of an epoch over those of the reference's runs on the same machine; None where there are none."""
     ratios = [epoch_seconds(run) / mean(epoch_seconds(other) for other in same) for run in runs
-              if (same := [other for other in released if machine(other) == machine(run)])]
+              if (same := [other for other in reference if machine(other) == machine(run)])]
     return mean(ratios) if ratios else None
 
 
-def row(name, runs, released, p_value):
+def row(about, name, flags, runs, reference, p_value, of='released'):
+    """of: what the runs of the reference are called."""
     chosen = [metrics for run in runs if (metrics := run.test('val'))]
-    less = less_full(runs, released)
-    ratio = cost(runs, released)
-    return {'about': VARIANTS[name][0], 'variant': name,
-            'flags': f'`{VARIANTS[name][1]}`' if VARIANTS[name][1] else '', 'seeds': len(runs) or '',
+    less = less_full(runs, reference)
+    ratio = cost(runs, reference)
+    return {'about': about, 'variant': name, 'flags': f'`{flags}`' if flags else '', 'seeds': len(runs) or '',
             'validation Recall@20': spread(run.result['best_val']['val']['recall'] for run in runs),
             **{f'{title}@20': spread(metrics[key] for metrics in chosen)
                for key, title in (('recall', 'Recall'), ('ndcg', 'NDCG'))},
-            'Recall@20 less that of released': f'{np.mean(less):+.4f}' if less else '',
-            'p (Holm)': '' if p_value is None else f'{p_value:.3f}',
-            'epoch, times the released': '' if ratio is None else f'{ratio:.2f}'}
+            f'Recall@20 less that of {of}': f'{np.mean(less):+.4f}' if less else '',
+            'p (Holm)': '' if p_value is None else f'{p_value:.2g}',
+            f'epoch, times the {of}': '' if ratio is None else f'{ratio:.2f}'}
 
 
-def p_values(found):
-    """name -> p of its difference from `released`, where both have runs with figures of every user."""
+def p_values(found, reference='released'):
+    """name -> p of its difference from the reference, where both have runs with figures of every user."""
     kept = testable({name: {run.seed: run for run in runs} for name, runs in found.items()})
-    rows = corrected(list(compared(kept, 'released'))) if 'released' in kept else []
+    rows = corrected(list(compared(kept, reference))) if reference in kept else []
     return {row['beside']: row['p bootstrap (Holm)'] for row in rows}
 
 
@@ -101,7 +101,8 @@ def main(argv=None):
         for run in runs if found['released'] else ():
             check_alone('full' if name == 'released' else name, flags_of(name), run, found['released'][0])
     p = p_values({name: runs for name, runs in found.items() if runs})
-    write_tables(NAME, [row(name, runs, found['released'], p.get(name)) for name, runs in found.items()], options)
+    write_tables(NAME, [row(VARIANTS[name][0], name, VARIANTS[name][1], runs, found['released'], p.get(name))
+                        for name, runs in found.items()], options)
 
 
 if __name__ == '__main__':

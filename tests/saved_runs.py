@@ -6,14 +6,14 @@ from dataclasses import asdict
 
 import numpy as np
 
+from Experiments.Jobs import settings_by
 from Experiments.Tables import write_csv
-from Params import parse
 
 
 def save_run(folder, flags, seed, recalls, users=None, dataset='tiktok'):
     """A run folder as Main.py leaves it. recalls: test Recall per epoch, of which validation chooses the last but one;
     users: each one's Recall there."""
-    settings = asdict(parse(['--data', dataset, *shlex.split(flags), '--seed', str(seed)]))
+    settings = asdict(settings_by(('--data', dataset, *shlex.split(flags), '--seed', str(seed))))
     config = {'settings': settings, 'seed': seed, 'dataset': {'modalities': {'image': 4, 'audio': 4}}}
     chosen = max(0, len(recalls) - 2)
 

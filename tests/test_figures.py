@@ -180,7 +180,7 @@ def test_variants(tmp_path, to, made):
     assert list(rows) == list(variants.VARIANTS)
     assert float(rows['released']['Recall@20']) == pytest.approx(0.2)
     assert rows['softmax']['Recall@20 less that of released'] == '+0.2000'
-    assert rows['softmax']['p (Holm)'] == '0.000'
+    assert rows['softmax']['p (Holm)'] == '0.0002'
     assert rows['softmax']['epoch, times the released'] == '2.00', '30 s over the mean of 10 s and 20 s'
     empty = {name: value for name, value in rows['fused-joint'].items() if name not in ('about', 'variant', 'flags')}
     assert set(empty.values()) == {''}

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from saved_runs import rows_of, save_run
 
 from Experiments.SavedRuns import read_run
-from figures import search
+from figures import parts, search
 from Utils.Errors import InputError
 
 
@@ -70,3 +70,24 @@ def test_what_cannot_be_done(command, made, flags, sentence):
     with pytest.raises(InputError, match=sentence):
         search.main([*command, *flags.split()])
     assert not made
+
+
+def test_parts_of_what_was_chosen(tmp_path, to, made):
+    """Each on top of the chosen setting; those that it has already are left out."""
+    for seed in (1, 2):
+        save_run(tmp_path / 'search' / 'mdmns' / 'chosen' / f'seed{seed}', '--loss softmax --fused joint --reg 0.03',
+                 seed, [0.2] * 3, ([0, 1], [0.2] * 2))
+    command = ['--root', str(tmp_path / 'parts'), '--to', str(to)]
+    parts.main([*command, '--run', '--seeds', '2', '--variants', 'bpr', 'no-diffusion'])
+    assert [folder.parent.name for folder in made] == ['bpr', 'no-diffusion']
+    settings = [read_run(folder).settings for folder in made]
+    assert [(one['loss'], one['fused'], one['reg'], one['ris_adj_lambda'], one['seed']) for one in settings] == [
+        ('bpr', 'joint', 0.03, 0.2, 2), ('softmax', 'joint', 0.03, 0, 2)]
+    rows = {row['variant']: row for row in rows_of(to / 'parts.csv')}
+    assert list(rows) == ['chosen', 'bpr', 'no-diffusion']
+    assert rows['bpr']['Recall@20 less that of chosen']
+    assert rows['bpr']['p (Holm)']
+    with pytest.raises(InputError, match="--variants got 'fused-joint'"):
+        parts.main([*command, '--run', '--variants', 'fused-joint'])
+    with pytest.raises(InputError, match=r'python figures/search\.py --run'):
+        parts.main(['--root', str(tmp_path / 'nowhere' / 'parts'), '--to', str(to)])
