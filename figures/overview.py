@@ -20,15 +20,17 @@ TASKS = (
     ('Table I: the data sets', 'figures/dataset.py --data_dir DIR', (), 'all three'),
     ('Table II: published results and ours', 'figures/performance.py',
      ('*/baselines', 'tiktok/mdmns', 'tiktok/cl0-d64', 'tiktok/ablation/full', 'tiktok/ablation/cross-modal'),
-     'TikTok without seven models; Baby and Sports: models without features'),
+     'TikTok; Baby: models without features; Sports: with brand and category in part'),
     ('Ablation study', 'figures/ablation.py', ('tiktok/ablation',), 'TikTok'),
     ('Hyper-parameter sensitivity', 'figures/sensitivity.py', ('tiktok/sensitivity',), 'TikTok'),
-    ('Statistical significance', 'figures/significance.py', (), 'TikTok'),
+    ('Statistical significance', 'figures/significance.py', (), 'all three'),
     ('Cold start: groups of users and items', 'figures/groups.py --data_dir DIR', (), 'TikTok'),
     ('Training curves, the released program beside ours', 'figures/curves.py',
      ('tiktok/cl0-d64', 'tiktok/ablation/full'), 'TikTok'),
     ('What `--cl_sample` and `--precision` change', 'figures/approximations.py',
      ('tiktok/cl1-d64', 'tiktok/cl1-d64-sample1024', 'tiktok/precision'), 'TikTok'),
+    ('Beyond the release: searches of one size', 'figures/search.py', ('*/search',), 'TikTok'),
+    ('Beyond the release: what earns its place', 'figures/parts.py', ('tiktok/parts',), 'TikTok'),
     ('Benchmark: every stage beside its plain form', '-m Benchmark --data_dir DIR', (), 'all three shapes, on a CPU'))
 
 
