@@ -13,8 +13,8 @@ class DiffMM(MDMNS):
         O   = sum_{l=0..gnn_layer} A^l h + ris_lambda norm(h)
     with A the normalised interaction graph, G_m the rebuilt modal graph and F_m (I, d) the projected features. The
     views V_m = sum_l A^l G_m [E_u; norm(F_m)] are contrasted with each other (cl_method 0) or each with O
-    (cl_method 1), over the batch's users and positive items against all. Decayed are the whole tables E_u and E_i; F_m
-    comes in at unit length and modal_weight by a softmax, so that neither could undo it.
+    (cl_method 1), over the batch's users and positive items against all. Decayed by default are the whole tables E_u
+    and E_i; F_m comes in at unit length and modal_weight by a softmax, so that neither could undo it.
     """
 
     flags = MDMNS.flags - {'guidance', 'guide_fused_hidden_dim', 'noise_levels', 'cl_sample', 'fused', 'score',

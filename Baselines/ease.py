@@ -10,7 +10,7 @@ class EASE(Baseline):
         P = (R'R + ridge Identity)^-1,  B_ij = -P_ij / P_jj for i other than j
 
     In float32, by Cholesky: the relative error is about 1e-7 (1 + |R'R|/ridge), |.| the largest eigenvalue, which
-    is harmless at the ridges of 10 and more that such data ask for. Memory: three matrices I x I.
+    is harmless at the ridges of 3 and more that such data ask for. Memory: three matrices I x I.
     """
 
     closed_form = True

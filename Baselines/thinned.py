@@ -6,7 +6,7 @@ from Utils.Graph import normalised_graph
 
 class Thinned:
     """For a model with `rows`, `settings` and `generator`: n_thinned graphs, each of which keeps every interaction with
-    probability 1 - edge_drop and is normalised as the whole one."""
+    probability 1 - edge_drop, unless the model draws otherwise, and is normalised as the whole one."""
 
     n_thinned = 1
 

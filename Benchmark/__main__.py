@@ -4,7 +4,7 @@
     --peers         other libraries instead, where they are installed: implicit (a sweep of iALS), RecBole (an epoch of
                     LightGCN, full ranking), each beside ours, as peers.csv and a table
     --ranks 1 2     the stages by one and by several processes of one thread instead, at five sizes and TikTok's, with
-                    the costs fitted to them, as ranks.csv and the tables of docs/SCALING.md: about 15 minutes
+                    the costs fitted to them, as ranks.csv and the tables of docs/SCALING.md: about 5 minutes
     --published     an epoch of each published command instead, ours alone, as published_cost.csv and a table; with
                     --device cuda on that GPU, as published_gpu.csv
     --data_dir DIR  take TikTok's, Baby's and Sports' matrices from there; else random ones of the same size

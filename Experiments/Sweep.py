@@ -22,7 +22,8 @@ same command goes on with it.
 quotes): noise_levels=0_0_1_2,0_0.5. The value `none` of such a flag is the flag alone. FLAG=LOW..HIGH and
 FLAG=LOW..HIGH,log are ranges, for random and tpe. A file for --grids is {"models": {MODEL: {FLAG: [VALUE, ...]}},
 "common": {FLAG: VALUE}}, where a value of several words is a list, and {"low": LOW, "high": HIGH, "log": true} in the
-place of [VALUE, ...] is a range; what a model says itself, also of a single value, stands in place of "common".
+place of [VALUE, ...] is a range; what a model says itself, also of a single value, stands in place of "common", and
+what {"data": {DATA: {MODEL: {...}}}} says of a data set in place of both.
 """
 import argparse
 import sys

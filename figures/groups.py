@@ -6,8 +6,9 @@
 Users are grouped by their training interactions: the mean over users of test Recall@20. Items are grouped by theirs,
 and those with none are cold: the share of their test interactions that are found. Either at the epoch chosen on
 validation.
-Without --runs also the table `found`: of each model's chosen runs in results/tiktok/baselines how many of the test
-interactions found are found by popularity, too, and how many different items they are of.
+Without --runs also the table `found`, where each test user has a single test item: of each model's chosen runs in
+results/tiktok/baselines how many of the test interactions found are found by popularity, too, and how many different
+items they are of.
 
 Which items were found is worked out anew from a run's embeddings.npz. Where that was not kept it is read from
 per_user.npz, which says as much where every test user has a single test item. Writes groups.png, .csv and .md; ranking

@@ -1,7 +1,7 @@
 """What can be remade, by which command, and what it took: python figures/overview.py
 
-A row per table or picture: its command, the time of its saved runs (the sum of their seconds, one core each), and how
-many there are. Writes overview.csv and overview.md, the README's table.
+A row per table or picture: its command, the time of its saved runs (the sum of their seconds, those that a sweep copied
+once), and how many there are. Writes overview.csv and overview.md, the README's table.
 """
 import sys
 from pathlib import Path
@@ -29,17 +29,19 @@ TASKS = (
      ('tiktok/cl0-d64', 'tiktok/ablation/full'), 'TikTok'),
     ('What `--cl_sample` and `--precision` change', 'figures/approximations.py',
      ('tiktok/cl1-d64', 'tiktok/cl1-d64-sample1024', 'tiktok/precision'), 'TikTok'),
+    ('Beyond the release: each flag', 'figures/variants.py', ('tiktok/variants',), 'TikTok'),
     ('Beyond the release: searches of one size', 'figures/search.py', ('*/search',), 'TikTok'),
     ('Beyond the release: what earns its place', 'figures/parts.py', ('tiktok/parts',), 'TikTok'),
     ('Benchmark: every stage beside its plain form', '-m Benchmark --data_dir DIR', (), 'all three shapes, on a CPU'))
 
 
 def row_of(want, command, folders, status):
-    paths = {path.parent for folder in folders for path in RESULTS.glob(f'{folder}/**/result.json')}
-    runs = [run for path in sorted(paths) if (run := read_run(path))]
-    time = in_words(sum(run.result['seconds'] for run in runs)) if runs else ''
-    return {'what you want': want, 'command': f'`python {command}`',
-            'time': f'{len(runs)} runs, {time}' if runs else 'no runs of its own', 'status': status}
+    results = {path.read_bytes(): path.parent for folder in folders
+               for path in sorted(RESULTS.glob(f'{folder}/**/result.json'))}  # a copy has the same
+    runs = [run for path in results.values() if (run := read_run(path))]
+    time = f'{len(runs)} runs, {in_words(sum(run.result["seconds"] for run in runs))}' if runs else 'not yet run'
+    return {'what you want': want, 'command': f'`python {command}`', 'time': time if folders else 'no runs of its own',
+            'status': status}
 
 
 def main(argv=None):

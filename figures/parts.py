@@ -3,7 +3,8 @@
     --run --data_dir DIR [--seeds S ...]    make the runs that are missing
 
 The chosen setting (figures/search.py) with one part changed, in results/<data>/parts/<part>; parts.csv and .md have a
-row for each that has runs and for the chosen setting, with the columns of figures/variants.py.
+row for each that has runs and for the chosen setting, with the columns of figures/variants.py. Without the modal graphs
+means what it means in figures/ablation.py.
 """
 import shlex
 import sys
@@ -27,7 +28,8 @@ PARTS = {
     'fused-joint': ('fused', '--fused joint'),
     'items-none': ('item graphs', '--item_lambda 0'),
     'items': ('item graphs', '--item_lambda 0.3'),
-    'no-diffusion': ('modal graphs', '--ris_adj_lambda 0 --guidance none'),
+    'no-modal-graphs': ('modal graphs', '--ris_adj_lambda 0'),
+    'no-diffusion': ('modal graphs', '--ris_adj_lambda 0 --ssl_reg 0'),  # the cross-modal contrast sees them, too
     'rebuilt-released': ('modal graphs', '--rebuild_from all --rebuild_k 1 --rebuild_weights equal'),
     'guidance-none': ('guidance', '--guidance none'),
     'guidance-learned': ('guidance', '--guidance learned'),

@@ -1,4 +1,4 @@
-"""MDMNS with all that goes beyond the release beside the strongest baselines, each after a search of the same size:
+"""MDMNS with what goes beyond the release beside the strongest baselines, each after a search of as many points:
 python figures/search.py
 
     --run --data_dir DIR [--models M ...] [--data D ...]    make the runs that are missing

@@ -116,6 +116,10 @@ CLAIMS = {
         lambda: {row['beside'] for row in rows_of(FIGURES / 'significance_models.csv')
                  if (row['data set'], row['model']) == ('tiktok', 'MDMNS')
                  and (float(row['p bootstrap (Holm)']) >= 0.05 or float(row['difference']) < 0)} == {'IALS', 'MGCN'},
+    'MDMNS as tuned is ahead of every other model on TikTok (p = 0.016 after Holm\'s correction) but implicit ALS and '
+    'MGCN': lambda: {f'{float(row["p bootstrap (Holm)"]):.3f}' for row in rows_of(FIGURES / 'significance_models.csv')
+                     if (row['data set'], row['model']) == ('tiktok', 'MDMNS') and row['beside'] not in ('IALS', 'MGCN')
+                     and float(row['difference']) > 0} == {'0.016'},
     'Implicit ALS, LightGCN and SGL, which need no features, are above all models with features but MDMNS, MGCN and '
     'DiffMM':
         lambda: above(ours('tiktok'), min(ours('tiktok', 'IALS', 'LightGCN', 'SGL').values()) - 1e-9)
