@@ -3,6 +3,7 @@ import json
 import os
 import random
 import shlex
+import signal
 import subprocess
 import warnings
 
@@ -23,6 +24,7 @@ from Model import slot
 from Params import parse
 
 torch.set_num_threads(1)  # on inputs this small threads would only wait for one another
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts with & ignore Ctrl-C
 SEED = int(os.environ.get('TEST_SEED', random.SystemRandom().randrange(2**31)))
 
 # what the baselines are tested with where it need not be a whole run
