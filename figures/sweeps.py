@@ -18,11 +18,11 @@ def refuse_flags_of_sweeps(flags, grids):
                              f'are given by Baselines/{grids.name}. python -m Experiments.Sweep takes it.')
 
 
-def sweeps(options, flags, grids, study, datasets, words=()):
+def sweeps(options, flags, grids, study, datasets, words=lambda data: ()):
     """The sweep of every model of the file `grids` on each of the data sets that is there, in
     ROOT/<data>/<study>/<model>; models that need features where there are some. Of those that --models and --data name.
 
-    words: more of each sweep's command line.
+    words: data set -> more of the command line of its sweeps.
     """
     refuse_flags_of_sweeps(flags, grids)
     with_grid = list(read_json(grids)['models']) if grids.is_file() else []
@@ -41,7 +41,7 @@ def sweeps(options, flags, grids, study, datasets, words=()):
                 continue
             seeds = options.seeds[:1 if MODELS[model].closed_form else None]  # of which nothing else would come
             yield Sweep(['--grids', str(grids), '--model', model, '--data', dataset, '--data_dir', options.data_dir,
-                         '--out', str(options.root / dataset / study / model), *words,
+                         '--out', str(options.root / dataset / study / model), *words(dataset),
                          '--final_seeds', *map(str, seeds), *flags])
 
 

@@ -18,7 +18,7 @@ def command(tmp_path, to, monkeypatch):
     grids.write_text(json.dumps({'models': {'mdmns': {'reg': {'low': 1e-5, 'high': 1e-3, 'log': True}},
                                             'lightgcn': {'gnn_layer': [1, 2]}, 'ease': {'ridge': [3, 4]}}}))
     monkeypatch.setattr(search, 'GRIDS', grids)
-    for data in search.DATASETS:
+    for data in search.TRIALS:
         (tmp_path / 'data' / data).mkdir(parents=True)
         sp.save_npz(tmp_path / 'data' / data / 'valMat.npz', sp.eye(3, format='coo'))
     (tmp_path / 'data' / 'tiktok' / 'image_feat.npy').touch()
@@ -29,7 +29,7 @@ def test_run_searches_each_model(command, made, tmp_path, to):
     search.main([*command, '--run', '--seeds', '421', '2'])
     points = {(*folder.relative_to(tmp_path / 'runs').parts[:3], folder.name) for folder in made}
     assert {point[:3] for point in points} == {('tiktok', 'search', 'mdmns'), *(
-        (data, 'search', model) for data in search.DATASETS for model in ('lightgcn', 'ease'))}
+        (data, 'search', model) for data in search.TRIALS for model in ('lightgcn', 'ease'))}
     tried = [read_run(folder).settings['reg'] for folder in made if 'mdmns' in folder.parts and '=' in str(folder)]
     assert len(set(tried)) == 24
     rows = {(row['data set'], row['model']): row for row in rows_of(to / 'search.csv')}
