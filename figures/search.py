@@ -3,9 +3,9 @@ python figures/search.py
 
     --run --data_dir DIR [--models M ...] [--data D ...]    make the runs that are missing
 
-Of each model in Baselines/search.json at most 24 points on TikTok and 12 on Sports, trained with seed 421, each proposed by TPE from the
-validation Recall of those before; runs that fall behind the median are pruned. Then the chosen point with every seed. A
-sweep each in results/<data>/search/<model>.
+Of each model in Baselines/search.json 24 points on TikTok and 12 on Sports, trained with seed 421, each proposed by TPE
+from the validation Recall of those before; runs that fall behind the median are pruned. Then the chosen point with
+every seed. A sweep each in results/<data>/search/<model>.
 
 search.csv and .md have a row for each model and data set: what was chosen, and test Recall and NDCG at the epoch chosen
 on validation; beside every other model MDMNS's Recall less its own over the seeds of both, with a confidence interval
