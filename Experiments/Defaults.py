@@ -3,11 +3,11 @@
     python -m Experiments.Defaults [--root results] [--grids Baselines/grids.json] [--to Baselines/defaults.json]
 
 A model's own defaults are the values of the flags that its grid names, at one point of the grid: the one whose mean
-validation Recall, as a share of the best point's, is highest over the data sets that were swept (a point that was not
-run on one counts 0 there). Where the sweep of a data set chose another point, its values stand below that data set's
-name. Flags that the grid does not name keep the defaults of Params.py, so that a sweep by these grids is the same with
-these defaults and without. A model that no sweep is there for keeps what it has or, where that is nothing, gets the
-first values of its grid; MDMNS keeps its published defaults.
+validation Recall, as a share of the best point's, is highest over the data sets whose sweep is finished (a point that
+was not run on one counts 0 there), or over all that were begun where none is. Where the sweep of a data set chose
+another point, its values stand below that data set's name. Flags that the grid does not name keep the defaults of
+Params.py, so that a sweep by these grids is the same with these defaults and without. A model that no sweep is there
+for keeps what it has or, where that is nothing, gets the first values of its grid; MDMNS keeps its published defaults.
 """
 import argparse
 import csv
@@ -53,11 +53,20 @@ def points_of(path, flags):
     return {values: mean(those) for values, those in recalls.items()}
 
 
-def own_of(sweeps):
-    """(defaults, data set -> what differs there) of one model; sweeps: data set -> its `points_of`."""
+def is_finished(path):
+    """Whether all points of a sweep.csv's sweep were run, or pruned."""
+    swept = read_json(path.with_name('sweep.json'), ('points', 'finished'))
+    return swept['finished'] + swept.get('pruned', 0) == swept['points']
+
+
+def own_of(sweeps, counted):
+    """(defaults, data set -> what differs there) of one model.
+
+    sweeps: data set -> its `points_of`; counted: the data sets that the defaults are chosen on.
+    """
     best = {data: max(points, key=points.get) for data, points in sweeps.items()}
     everywhere = list(dict.fromkeys(values for points in sweeps.values() for values in points))
-    shares = {values: mean(points.get(values, 0) / points[best[data]] for data, points in sweeps.items())
+    shares = {values: mean(sweeps[data].get(values, 0) / sweeps[data][best[data]] for data in counted)
               for values in everywhere}
     base = json.loads(max(shares, key=shares.get))
     differing = {data: {flag: value for flag, value in json.loads(values).items() if value != base[flag]}
@@ -71,11 +80,13 @@ def defaults(root, grids, earlier):
     for model, grid in grids['models'].items():
         elsewhere = {flag for own in grids.get('data', {}).values() for flag in own.get(model, {})}
         flags = sorted({*grids.get('common', {}), *grid, *elsewhere} & flags_that_count(MODELS[model]))
-        paths = sorted(root.glob(f'*/baselines/{model}/sweep.csv'))
+        paths = {path.parts[-4]: path for path in sorted(root.glob(f'*/baselines/{model}/sweep.csv'))}
         if not flags or model == PUBLISHED:
             continue
         if paths:
-            models[model], differing = own_of({path.parts[-4]: points_of(path, flags) for path in paths})
+            finished = [data for data, path in paths.items() if is_finished(path)]
+            models[model], differing = own_of({data: points_of(path, flags) for data, path in paths.items()},
+                                              finished or list(paths))
             for own in on_data.values():
                 own.pop(model, None)
             for data, values in differing.items():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import planted, write_dataset
+from saved_runs import save_run
 
 import Params
 from Baselines import BASELINES, MODELS
@@ -12,6 +13,7 @@ from Experiments import Sweep
 from Experiments.Defaults import PUBLISHED, main as write_defaults, own_of
 from Experiments.Jobs import Job, check_same
 from Experiments.SavedRuns import Run, by_settings, find_runs
+from Experiments.Tables import write_csv
 from Main import main
 from Params import build_parser, own_defaults, parse
 from Runs.Flags import OF_THE_CALL, flags_that_count
@@ -139,9 +141,30 @@ def test_a_sweep_by_the_grids_is_the_same_without_own_defaults(monkeypatch, name
 
 def test_own_defaults_are_the_best_point_over_the_data_sets():
     a, b, c = (json.dumps({'reg': value, 'lr': 0.1}) for value in (1, 2, 3))
-    base, differing = own_of({'one': {a: 0.4, b: 0.3, c: 0.1}, 'two': {a: 0.5, b: 1.0}, 'three': {b: 0.2, c: 0.1}})
+    sweeps = {'one': {a: 0.4, b: 0.3, c: 0.1}, 'two': {a: 0.5, b: 1.0}, 'three': {b: 0.2, c: 0.1}}
+    base, differing = own_of(sweeps, sweeps)
     assert base == {'reg': 2, 'lr': 0.1}
     assert differing == {'one': {'reg': 1}}
+
+
+@pytest.mark.parametrize(('finished', 'reg'), [(1, 0.25), (4, 0.5)])
+def test_a_sweep_that_is_not_finished_does_not_choose_the_defaults(tmp_path, finished, reg):
+    """On `most` reg 0.5 is far better, which counts if all of its points were run."""
+    grids, path = tmp_path / 'grids.json', tmp_path / 'defaults.json'
+    grids.write_text(json.dumps({'models': {'lightgcn': {'reg': [0.25, 0.5]}}}))
+    for data, recalls, points, done in (('all', {'0.25': 0.5, '0.5': 0.4}, 2, 2),
+                                        ('most', {'0.5': 0.5, '0.25': 0.1}, 4, finished)):
+        sweep, rows = tmp_path / data / 'baselines' / 'lightgcn', []
+        for value, recall in recalls.items():
+            folder = save_run(sweep / f'reg={value}' / 'seed421', f'--model lightgcn --reg {value}', 421, [0.5])
+            rows.append({'val_recall': recall, 'folder': folder})
+        write_csv(sweep / 'sweep.csv', rows)
+        (sweep / 'sweep.json').write_text(json.dumps({'points': points, 'finished': done}))
+    assert write_defaults(['--root', str(tmp_path), '--grids', str(grids), '--to', str(path)]) == 0
+    content = json.loads(path.read_text())
+    assert content['models'] == {'lightgcn': {'reg': reg}}
+    other = {0.25: ('most', 0.5), 0.5: ('all', 0.25)}[reg]
+    assert content['data'] == {other[0]: {'lightgcn': {'reg': other[1]}}}
 
 
 def test_the_file_of_defaults_is_what_the_sweeps_say(tmp_path):
