@@ -16,7 +16,7 @@ from Experiments.Jobs import Job, settings_by
 from Experiments.SavedRuns import find_runs, told
 from figures.runs import chosen as named, command_line, none_there, provide, read_command_line, write_tables
 from figures.search import NAME as SEARCH, REFERENCE
-from figures.variants import p_values, row
+from figures.variants import costs, p_values, row
 from Utils.Command import run_command
 
 NAME, CHOSEN = 'parts', 'chosen'
@@ -38,6 +38,11 @@ PARTS = {
     'wide-denoisers': ('denoisers', '--dims 1000')}
 
 
+def place_of(root):
+    """The search whose chosen setting these are the parts of; root: folder of the parts' runs."""
+    return root.parent / SEARCH / REFERENCE
+
+
 def settings_with(like, flags):
     return {name: value for name, value in told(asdict(settings_by(('--like', str(like), *shlex.split(flags))))).items()
             if name not in ('seed', 'out', 'like')}
@@ -45,7 +50,7 @@ def settings_with(like, flags):
 
 def main(argv=None):
     options, flags = read_command_line(command_line(NAME, __doc__, ROOT), argv)
-    place = options.root.parent / SEARCH / REFERENCE
+    place = place_of(options.root)
     reference = find_runs(place, 'chosen')
     if not reference:
         raise none_there(SEARCH, place / 'chosen')
@@ -57,8 +62,8 @@ def main(argv=None):
              for name in named(list(declared), options.variants, 'variants') for seed in options.seeds],
             NAME, options, flags)
     found = {CHOSEN: reference, **{name: runs for name in declared if (runs := find_runs(options.root, name))}}
-    p, rows = p_values(found, CHOSEN), {CHOSEN: (CHOSEN, ''), **declared}
-    write_tables(NAME, [row(rows[name][0], name, rows[name][1], runs, reference, p.get(name), CHOSEN)
+    p, cost, rows = p_values(found, CHOSEN), costs(NAME), {CHOSEN: (CHOSEN, ''), **declared}
+    write_tables(NAME, [row(rows[name][0], name, rows[name][1], runs, reference, p.get(name), cost.get(name), CHOSEN)
                         for name, runs in found.items()], options)
 
 

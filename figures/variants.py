@@ -4,26 +4,25 @@
 
 A folder per variant; variants.csv and .md have a row for each, empty where no run is there: test Recall and NDCG at the
 epoch chosen on validation, Recall less that of `released` with the same seeds, the p-value of that by bootstrap over
-users after Holm's correction for all variants, and the seconds of an epoch (median over epochs, mean over seeds) as a
-multiple of those of `released`. For that the runs of both have to have been made on the same device with as many
-threads, and nothing else at work beside them; only those of the same device and threads are compared.
+users after Holm's correction for all variants, and an epoch as a multiple of that of `released`, as
+`python -m Benchmark --variants` has measured it (figures/variants_cost.csv).
 """
+import csv
 import sys
 from pathlib import Path
-from statistics import mean, median
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments.SavedRuns import find_runs
-from Experiments.Tables import spread
+from Experiments.Tables import FIGURES, spread
 from figures.ablation import EPOCHS, check_alone, less_full
 from figures.runs import BASE, MULTI_LEVEL, command_line, jobs_of, provide, read_command_line, write_tables
 from figures.significance import compared, corrected, testable
 from Utils.Command import run_command
 
 NAME = 'variants'
-ROOT = Path('results/tiktok/variants')
+ROOT, COSTS = Path('results/tiktok/variants'), FIGURES / 'variants_cost.csv'
 SOFTMAX = '--loss softmax'
 ITEMS = '--item_lambda 0.5'
 FRESH = '--rebuild_from new --rebuild_k 4 --rebuild_weights sample'
@@ -56,33 +55,25 @@ def flags_of(name):
     return f'{MULTI_LEVEL} {VARIANTS[name][1]}'.strip()
 
 
-def epoch_seconds(run):
-    return median(row['seconds'] for row in run.epochs)
+def costs(table):
+    """variant -> an epoch as a multiple of the released setting's, as `python -m Benchmark --variants` measured it."""
+    if not COSTS.is_file():
+        return {}
+    with open(COSTS, newline='') as file:
+        return {row['variant']: row['times the released'] for row in csv.DictReader(file) if row['table'] == table}
 
 
-def machine(run):
-    return tuple(run.result['config'].get(name) for name in ('device', 'threads'))
-
-
-def cost(runs, reference):
-    """Seconds of an epoch over those of the reference's runs on the same machine; None where there are none."""
-    ratios = [epoch_seconds(run) / mean(epoch_seconds(other) for other in same) for run in runs
-              if (same := [other for other in reference if machine(other) == machine(run)])]
-    return mean(ratios) if ratios else None
-
-
-def row(about, name, flags, runs, reference, p_value, of='released'):
-    """of: what the runs of the reference are called."""
+def row(about, name, flags, runs, reference, p_value, cost, of='released'):
+    """cost: as in `costs`; of: what the runs of the reference are called."""
     chosen = [metrics for run in runs if (metrics := run.test('val'))]
     less = less_full(runs, reference)
-    ratio = cost(runs, reference)
     return {'about': about, 'variant': name, 'flags': f'`{flags}`' if flags else '', 'seeds': len(runs) or '',
             'validation Recall@20': spread(run.result['best_val']['val']['recall'] for run in runs),
             **{f'{title}@20': spread(metrics[key] for metrics in chosen)
                for key, title in (('recall', 'Recall'), ('ndcg', 'NDCG'))},
             f'Recall@20 less that of {of}': f'{np.mean(less):+.4f}' if less else '',
             'p (Holm)': '' if p_value is None else f'{p_value:.2g}',
-            f'epoch, times the {of}': '' if ratio is None else f'{ratio:.2f}'}
+            'epoch, times the released': cost or ''}
 
 
 def p_values(found, reference='released'):
@@ -101,7 +92,9 @@ def main(argv=None):
         for run in runs if found['released'] else ():
             check_alone('full' if name == 'released' else name, flags_of(name), run, found['released'][0])
     p = p_values({name: runs for name, runs in found.items() if runs})
-    write_tables(NAME, [row(VARIANTS[name][0], name, VARIANTS[name][1], runs, found['released'], p.get(name))
+    cost = costs(NAME)
+    write_tables(NAME, [row(VARIANTS[name][0], name, VARIANTS[name][1], runs, found['released'], p.get(name),
+                            cost.get(name))
                         for name, runs in found.items()], options)
 
 

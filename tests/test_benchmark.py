@@ -1,8 +1,13 @@
 """The benchmark at a size that takes a second: both forms of every stage agree."""
+import shlex
+
 import pytest
+import torch
 
 from Benchmark.__main__ import epoch_row, main, relative_difference
+from Benchmark.Epochs import costs, settings_of_variants
 from Benchmark.Stages import STAGES, Problem, Shape, epoch_counts, plain_needs, work
+from figures import variants
 from Params import parse
 from Utils.Errors import InputError
 
@@ -33,6 +38,23 @@ def test_what_would_not_fit_is_known_beforehand():
     big = Shape('big', 10**6, 10**6, (10**7, 1, 1), '')
     assert plain_needs('nce_users', big, parse([]))[0] > 10**12
     assert plain_needs('evaluation', big, parse([])) == (0, 0)
+
+
+def test_what_a_flag_costs_beside_the_released_setting():
+    """Each row's own epochs, and every variant and part that is shown has one."""
+    wanted = [(variants.NAME, name, parse([*TINY.flags.split(), *shlex.split(variants.VARIANTS[name][1])]))
+              for name in ('released', 'joint-softmax-items-new')]
+    rows = list(costs(torch.device('cpu'), None, TINY, wanted))
+    assert [(row['table'], row['variant']) for row in rows] == [('variants', 'released'),
+                                                                ('variants', 'joint-softmax-items-new')]
+    assert all(float(row['times the released']) > 0 for row in rows)
+
+
+def test_every_variant_and_the_chosen_setting_are_timed():
+    found = {(table, name): settings for table, name, settings in settings_of_variants()}
+    assert {name for table, name in found if table == variants.NAME} == set(variants.VARIANTS)
+    assert (found['variants', 'softmax'].loss, found['variants', 'released'].loss) == ('softmax', 'bpr')
+    assert (found['parts', 'chosen'].dims, found['parts', 'guidance-none'].guidance) == ((100,), 'none')
 
 
 @pytest.mark.parametrize(('flags', 'sentence'), [('--device cuda', '--device is for --published'),

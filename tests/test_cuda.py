@@ -5,7 +5,7 @@ from conftest import SMALL, make_dataset, planted, random_matrix, write_dataset
 from test_golden import close as near
 
 from Baselines import BASELINES
-from Benchmark.OnDevice import epoch_on
+from Benchmark.Epochs import epoch_on
 from Benchmark.Stages import Shape
 from DataHandler import UserRows
 from Main import main

@@ -1,0 +1,89 @@
+"""Whole epochs, trained and evaluated: of each published command on a GPU (`python -m Benchmark --published --device
+cuda`), and of each flag beyond the release beside the released setting (`--variants`).
+
+Not composed of stages as elsewhere in the benchmark: on a GPU they take seconds, and no stage says what a flag costs.
+Stand-in features as everywhere here.
+"""
+import shlex
+import time
+from statistics import mean
+
+import torch
+
+from Benchmark.Stages import PUBLISHED, SHAPES, stand_in
+from DataHandler import Dataset, UserRows
+from Experiments.Estimates import in_words
+from Experiments.Jobs import settings_by
+from Experiments.SavedRuns import find_runs
+from figures import parts, variants
+from Model import MDMNS
+from Params import parse
+from Runs.Training import Training
+from Utils.Device import set_precision
+from Utils.Metrics import evaluate
+
+
+class Epochs:
+    """A model in training; each call is an epoch with its evaluation, and gives its seconds."""
+
+    def __init__(self, shape, settings, device, data_dir):
+        set_precision(settings.precision, device)
+        matrices, features = stand_in(shape, data_dir)
+        dataset = Dataset(shape.name, features=features, **matrices)
+        self.device, self.rows = device, UserRows(dataset.train, device)
+        self.withheld = {'val': UserRows(dataset.val, device), 'test': UserRows(dataset.test, device)}
+        if device.type == 'cuda':
+            torch.cuda.reset_peak_memory_stats(device)  # once something is there: before, CUDA has not begun
+        self.training = Training(MDMNS, settings, dataset, self.rows)
+
+    def __call__(self):
+        settings, start = self.training.settings, time.perf_counter()
+        self.training.train_epoch(lambda: None)
+        evaluate(self.training.model.scores(), self.rows, self.withheld, settings.topk, settings.tstBat)
+        if self.device.type == 'cuda':
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter() - start
+
+
+def epoch_on(device, shape, method, data_dir):
+    """(seconds of the faster of two epochs, most memory in bytes, width) of one published command. The first epoch also
+    warms up."""
+    settings = parse([*shape.flags.split(), '--cl_method', str(method)])
+    epoch = Epochs(shape, settings, device, data_dir)
+    return min(epoch(), epoch()), torch.cuda.max_memory_allocated(device), settings.latdim
+
+
+def rows_on(device, data_dir):
+    """A row of the table per published command."""
+    for shape, method in PUBLISHED:
+        seconds, memory, width = epoch_on(device, shape, method, data_dir)
+        yield {'data set': shape.name, 'd': width, 'cl_method': method, 'GPU': torch.cuda.get_device_name(device),
+               'an epoch': f'{seconds:.1f} s', '50 epochs': in_words(50 * seconds), 'memory': f'{memory / 1e9:.1f} GB'}
+
+
+def settings_of_variants():
+    """(table, variant, settings) of the rows of figures/variants.py and of those of figures/parts.py that have runs."""
+    for name in variants.VARIANTS:
+        yield variants.NAME, name, parse(shlex.split(f'{variants.BASE} {variants.flags_of(name)}'))
+    chosen = find_runs(parts.place_of(parts.ROOT), 'chosen')
+    for name in parts.CHOSEN, *parts.PARTS:
+        if chosen and (name == parts.CHOSEN or find_runs(parts.ROOT, name)):
+            own = shlex.split(parts.PARTS[name][1]) if name in parts.PARTS else ()
+            yield parts.NAME, name, settings_by(('--like', str(chosen[0].folder), *own))
+
+
+def costs(device, data_dir, shape=SHAPES['tiktok'], wanted=None):
+    """A row per variant: seconds of its second epoch, and as a multiple of an epoch of the released setting, the mean
+    of one before and one after it, since a machine that others use too is not always as fast."""
+    released = None
+    for table, name, settings in wanted or settings_of_variants():
+        if released is None:
+            released = Epochs(shape, settings, device, data_dir)
+            released()
+            before = released()
+        epoch = Epochs(shape, settings, device, data_dir)
+        epoch()
+        seconds, after = epoch(), released()
+        yield {'table': table, 'variant': name, 'an epoch': f'{seconds:.2f} s',
+               'times the released': f'{seconds / mean((before, after)):.2f}'}
+        before = after
