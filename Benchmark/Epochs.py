@@ -22,6 +22,8 @@ from Runs.Training import Training
 from Utils.Device import set_precision
 from Utils.Metrics import evaluate
 
+TOGETHER = 4  # variants between two epochs of the released setting
+
 
 class Epochs:
     """A model in training; each call is an epoch with its evaluation, and gives its seconds."""
@@ -73,17 +75,17 @@ def settings_of_variants():
 
 
 def costs(device, data_dir, shape=SHAPES['tiktok'], wanted=None):
-    """A row per variant: seconds of its second epoch, and as a multiple of an epoch of the released setting, the mean
-    of one before and one after it, since a machine that others use too is not always as fast."""
-    released = None
-    for table, name, settings in wanted or settings_of_variants():
-        if released is None:
-            released = Epochs(shape, settings, device, data_dir)
-            released()
-            before = released()
-        epoch = Epochs(shape, settings, device, data_dir)
-        epoch()
-        seconds, after = epoch(), released()
-        yield {'table': table, 'variant': name, 'an epoch': f'{seconds:.2f} s',
-               'times the released': f'{seconds / mean((before, after)):.2f}'}
+    """A row per variant: seconds of an epoch, and as a multiple of an epoch of the first of `wanted`, the released
+    setting: of the mean of one before and one after some of them, since a machine that others use too is not always as
+    fast."""
+    wanted = list(wanted or settings_of_variants())
+    released = Epochs(shape, wanted[0][2], device, data_dir)
+    released()  # warms up
+    before = released()
+    for start in range(0, len(wanted), TOGETHER):
+        times = [Epochs(shape, settings, device, data_dir)() for _, _, settings in wanted[start:start + TOGETHER]]
+        after = released()
+        for (table, name, _), seconds in zip(wanted[start:], times, strict=False):
+            yield {'table': table, 'variant': name, 'an epoch': f'{seconds:.2f} s',
+                   'times the released': f'{seconds / mean((before, after)):.2f}'}
         before = after

@@ -13,7 +13,7 @@ and p by bootstrap over users, p after Holm's correction for all rows.
 """
 import sys
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments.SavedRuns import find_runs, read_json
@@ -57,7 +57,6 @@ def comparisons(root):
 
 def row_of(folder, model, runs, result):
     swept, runs = read_json(folder / model / 'sweep.json', ('chosen', 'points')), list(runs.values())
-    seconds = mean(median(row['seconds'] for row in run.epochs) for run in runs)
     less = '{difference:+.4f} ({low:+.4f} to {high:+.4f})'.format(**result) if result else ''
     return {'data set': folder.parent.name, 'model': model_name(model), 'chosen': point_of(swept['chosen']['settings']),
             'points': swept['points'], 'pruned': swept.get('pruned', 0), 'seeds': len(runs),
@@ -65,7 +64,7 @@ def row_of(folder, model, runs, result):
             'Recall@20': spread(run.test('val')['recall'] for run in runs),
             'NDCG@20': spread(run.test('val')['ndcg'] for run in runs),
             'MDMNS less that (95 % interval)': less,
-            'p (Holm)': f'{result["p bootstrap (Holm)"]:.2g}' if result else '', 'seconds an epoch': f'{seconds:.1f}'}
+            'p (Holm)': f'{result["p bootstrap (Holm)"]:.2g}' if result else ''}
 
 
 def main(argv=None):
