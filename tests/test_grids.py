@@ -10,7 +10,6 @@ from Experiments.Tables import ROOT
 GRIDS = ROOT / 'Baselines' / 'grids.json'
 CONTENT = json.loads(GRIDS.read_text())
 ON_AN_EDGE = {  # (data set, model, flag) that docs/RESULTS.md names
-    ('tiktok', 'mmgcn', 'lr'), ('tiktok', 'mmgcl', 'reg'), ('tiktok', 'diffmm', 'ssl_reg'),
     ('sports', 'mgcn', 'reg'), ('sports', 'freedom', 'reg')}
 
 
