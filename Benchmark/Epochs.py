@@ -1,10 +1,9 @@
 """Whole epochs, trained and evaluated: of each published command on a GPU (`python -m Benchmark --published --device
-cuda`), and of each flag beyond the release beside the released setting (`--variants`).
+cuda`), and of variants beside the released setting (`python figures/costs.py`).
 
 Not composed of stages as elsewhere in the benchmark: on a GPU they take seconds, and no stage says what a flag costs.
 Stand-in features as everywhere here.
 """
-import shlex
 import time
 from statistics import mean
 
@@ -13,9 +12,6 @@ import torch
 from Benchmark.Stages import PUBLISHED, SHAPES, stand_in
 from DataHandler import Dataset, UserRows
 from Experiments.Estimates import in_words
-from Experiments.Jobs import settings_by
-from Experiments.SavedRuns import find_runs
-from figures import parts, variants
 from Model import MDMNS
 from Params import parse
 from Runs.Training import Training
@@ -63,22 +59,12 @@ def rows_on(device, data_dir):
                'an epoch': f'{seconds:.1f} s', '50 epochs': in_words(50 * seconds), 'memory': f'{memory / 1e9:.1f} GB'}
 
 
-def settings_of_variants():
-    """(table, variant, settings) of the rows of figures/variants.py and of those of figures/parts.py that have runs."""
-    for name in variants.VARIANTS:
-        yield variants.NAME, name, parse(shlex.split(f'{variants.BASE} {variants.flags_of(name)}'))
-    chosen = find_runs(parts.place_of(parts.ROOT), 'chosen')
-    for name in parts.CHOSEN, *parts.PARTS:
-        if chosen and (name == parts.CHOSEN or find_runs(parts.ROOT, name)):
-            own = shlex.split(parts.PARTS[name][1]) if name in parts.PARTS else ()
-            yield parts.NAME, name, settings_by(('--like', str(chosen[0].folder), *own))
+def costs(device, data_dir, wanted, shape=SHAPES['tiktok']):
+    """A row per variant: seconds of an epoch, and as a multiple of the mean of an epoch of the released setting before
+    and one after some of them, since a machine that others use too is not always as fast.
 
-
-def costs(device, data_dir, shape=SHAPES['tiktok'], wanted=None):
-    """A row per variant: seconds of an epoch, and as a multiple of an epoch of the first of `wanted`, the released
-    setting: of the mean of one before and one after some of them, since a machine that others use too is not always as
-    fast."""
-    wanted = list(wanted or settings_of_variants())
+    wanted: [(table, name, settings)], the released setting first.
+    """
     released = Epochs(shape, wanted[0][2], device, data_dir)
     released()  # warms up
     before = released()

@@ -7,8 +7,6 @@
                     the costs fitted to them, as ranks.csv and the tables of docs/SCALING.md: about 5 minutes
     --published     an epoch of each published command instead, ours alone, as published_cost.csv and a table; with
                     --device cuda on that GPU, as published_gpu.csv
-    --variants      an epoch of each flag beyond the release instead, as a multiple of the released setting's, at
-                    TikTok's size, as variants_cost.csv; figures/variants.py and parts.py show it
     --data_dir DIR  take TikTok's, Baby's and Sports' matrices from there; else random ones of the same size
     --to DIR        where the table and the picture go (default: results/figures/benchmark)
     --publish       renew figures/benchmark.csv and .png (or peers.csv, published_cost.csv, published_gpu.csv), and the
@@ -20,7 +18,8 @@ of 128 random columns. The limit is the stage's counted FLOP over this machine's
 where that says little, the bytes it cannot avoid moving over the measured bandwidth. An epoch is composed: each stage's
 time as often as an epoch needs it. Plain forms that would not fit into memory, or would take more than `PATIENCE`
 seconds, are left out, as are the ratios to them. Without --quick, a picture shows how an epoch's cost grows with users,
-items and d (benchmark.png, its points benchmark_growth.csv). Runs on the CPU, but for --device cuda; needs Linux.
+items and d (benchmark.png, its points benchmark_growth.csv). Runs on the CPU, but for --published --device cuda; needs
+Linux.
 """
 import argparse
 import multiprocessing
@@ -34,7 +33,7 @@ import numpy as np
 import torch
 import torch._dynamo  # what the first optimiser imports: here once, and not in every process
 
-from Benchmark.Epochs import costs, rows_on
+from Benchmark.Epochs import rows_on
 from Benchmark.Peers import WORK, peer_row
 from Benchmark.Scaling import measure_ranks
 from Benchmark.Stages import PUBLISHED, SHAPES, STAGES, Problem, epoch_counts, plain_needs, work
@@ -254,16 +253,6 @@ def cost_of_published(options):
     keep_table('published_cost', rows, options)
 
 
-def cost_of_variants(options):
-    """An epoch of each variant beside the released setting's."""
-    rows = []
-    for row in costs(choose_device(options.device), options.data_dir):
-        rows.append(row)
-        show_cells(row)
-    write_csv(options.to / 'variants_cost.csv', rows)
-    print(f'written: {options.to / "variants_cost.csv"}')
-
-
 def show_cells(row):
     print(' | '.join(map(str, row.values())), flush=True)
 
@@ -280,12 +269,10 @@ def command_line():
     parser.add_argument('--quick', action='store_true', help="TikTok's shapes, no training steps and epochs")
     parser.add_argument('--peers', action='store_true', help='measure other libraries where they are installed')
     parser.add_argument('--published', action='store_true', help='an epoch of each published command, ours alone')
-    parser.add_argument('--variants', action='store_true', help='an epoch of each flag beyond the release')
     parser.add_argument('--ranks', nargs='+', type=number(int, 1), metavar='N',
                         help='by so many processes, which share the work')
     parser.add_argument('--device', default='cpu', metavar='DEVICE',
-                        help='with --published and --variants: cuda or cuda:N measures on that GPU (default: '
-                             '%(default)s)')
+                        help='with --published: cuda or cuda:N measures on that GPU (default: %(default)s)')
     parser.add_argument('--data_dir', help='take the matrices from the data set folders below this one')
     parser.add_argument('--csv', help=argparse.SUPPRESS)
     add_place(parser, 'benchmark')
@@ -297,8 +284,8 @@ def main(argv=None):
     options = parser.parse_args(argv)
     if options.csv:
         raise InputError('--csv is now --to DIR: the folder for benchmark.csv and all else that is written.')
-    if options.device != 'cpu' and not (options.published or options.variants):
-        raise InputError('--device is for --published and --variants: everything else is measured on the CPU.')
+    if options.device != 'cpu' and not options.published:
+        raise InputError('--device is for --published: everything else is measured on the CPU.')
     settle_place(parser, options, 'benchmark')
     if options.peers:
         compare_with_peers(options)
@@ -308,9 +295,6 @@ def main(argv=None):
         return
     if options.published:
         cost_of_published(options)
-        return
-    if options.variants:
-        cost_of_variants(options)
         return
     path, partial = options.to / 'benchmark.csv', options.to / 'benchmark.partial.csv'
     rates = in_process(machine_rates)

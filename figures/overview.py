@@ -30,6 +30,7 @@ TASKS = (
     ('What `--cl_sample` and `--precision` change', 'figures/approximations.py',
      ('tiktok/cl1-d64', 'tiktok/cl1-d64-sample1024', 'tiktok/precision'), 'TikTok'),
     ('Beyond the release: each flag', 'figures/variants.py', ('tiktok/variants',), 'TikTok'),
+    ('Beyond the release: what each flag costs', 'figures/costs.py --data_dir DIR', (), "TikTok's size, on a CPU"),
     ('Beyond the release: searches of one size', 'figures/search.py', ('*/search',), 'TikTok; Sports in part'),
     ('Beyond the release: what earns its place', 'figures/parts.py', ('tiktok/parts',), 'TikTok'),
     ('Benchmark: every stage beside its plain form', '-m Benchmark --data_dir DIR', (), 'all three shapes, on a CPU'))

@@ -4,8 +4,8 @@
 
 A folder per variant; variants.csv and .md have a row for each, empty where no run is there: test Recall and NDCG at the
 epoch chosen on validation, Recall less that of `released` with the same seeds, the p-value of that by bootstrap over
-users after Holm's correction for all variants, and an epoch as a multiple of that of `released`, as
-`python -m Benchmark --variants` has measured it (figures/variants_cost.csv).
+users after Holm's correction for all variants, and an epoch as a multiple of that of `released`, as figures/costs.py
+has measured it.
 """
 import csv
 import sys
@@ -56,7 +56,7 @@ def flags_of(name):
 
 
 def costs(table):
-    """variant -> an epoch as a multiple of the released setting's, as `python -m Benchmark --variants` measured it."""
+    """variant -> an epoch as a multiple of the released setting's, as figures/costs.py measured it."""
     if not COSTS.is_file():
         return {}
     with open(COSTS, newline='') as file:

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from Benchmark.__main__ import epoch_row, main, relative_difference
-from Benchmark.Epochs import costs, settings_of_variants
+from Benchmark.Epochs import costs
 from Benchmark.Stages import STAGES, Problem, Shape, epoch_counts, plain_needs, work
 from figures import variants
+from figures.costs import wanted
 from Params import parse
 from Utils.Errors import InputError
 
@@ -42,16 +43,16 @@ def test_what_would_not_fit_is_known_beforehand():
 
 def test_what_a_flag_costs_beside_the_released_setting():
     """Each row's own epochs, and every variant and part that is shown has one."""
-    wanted = [(variants.NAME, name, parse([*TINY.flags.split(), *shlex.split(variants.VARIANTS[name][1])]))
-              for name in ('released', 'joint-softmax-items-new')]
-    rows = list(costs(torch.device('cpu'), None, TINY, wanted))
+    two = [(variants.NAME, name, parse([*TINY.flags.split(), *shlex.split(variants.VARIANTS[name][1])]))
+           for name in ('released', 'joint-softmax-items-new')]
+    rows = list(costs(torch.device('cpu'), None, two, TINY))
     assert [(row['table'], row['variant']) for row in rows] == [('variants', 'released'),
                                                                 ('variants', 'joint-softmax-items-new')]
     assert all(float(row['times the released']) > 0 for row in rows)
 
 
 def test_every_variant_and_the_chosen_setting_are_timed():
-    found = {(table, name): settings for table, name, settings in settings_of_variants()}
+    found = {(table, name): settings for table, name, settings in wanted()}
     assert {name for table, name in found if table == variants.NAME} == set(variants.VARIANTS)
     assert (found['variants', 'softmax'].loss, found['variants', 'released'].loss) == ('softmax', 'bpr')
     assert (found['parts', 'chosen'].dims, found['parts', 'guidance-none'].guidance) == ((100,), 'none')
