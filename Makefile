@@ -9,7 +9,7 @@ demo: $(VENV)/demo-ready
 	$(RUN) Main.py --data demo --epoch 15 --lr 3e-3 --out results/demo --overwrite
 
 test: $(VENV)/test-ready lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/test-ready
 	$(VENV)/bin/ruff check .
