@@ -16,6 +16,7 @@ The loop knows these things of a model (see MDMNS in Model.py), so that another 
 """
 import sys
 
+import Utils.Threads  # noqa: F401  # isort: skip
 import torch
 
 from Baselines import MODELS
