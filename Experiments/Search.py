@@ -113,8 +113,9 @@ class Study:
     Its name is what was searched, so that another grid in the same folder has a study of its own in the same file.
     """
 
-    def __init__(self, folder, space, seeds, pruner=None):
-        self.path, self.space, self.pruner = folder / JOURNAL, space, pruner
+    def __init__(self, folder, space, seeds, prune=None, epochs=0):
+        self.path, self.space, self.epochs = folder / JOURNAL, space, epochs
+        self.pruner = prune and pruner_of(prune, epochs)
         self.name = '; '.join([*(f'{flag} {values if isinstance(values, Range) else " ".join(values)}'
                                  for flag, values in space.grid.items()), f'seeds {" ".join(map(str, seeds))}'])
 
@@ -177,9 +178,17 @@ class Study:
         """The point's runs are finished, with this mean validation Recall."""
         trial = self.trials().get(name_of(point))
         if trial is not None and trial.state == TrialState.RUNNING:
+            self._carry_forward(trial)
             self.study.tell(trial.number, value, skip_if_finished=True)
         elif trial is None or trial.state != TrialState.COMPLETE:
             self._add(point, TrialState.COMPLETE, value)
+
+    def _carry_forward(self, trial):
+        """A run that stopped early counts at later epochs with its best: else later runs would be compared with those
+        alone that lasted as long, which are the good ones."""
+        reached = trial.intermediate_values
+        for step in range(max(reached) + 1, self.epochs + 1) if reached else ():
+            self.storage.set_trial_intermediate_value(trial._trial_id, step, max(reached.values()))
 
     def fail(self, point):
         """A run of the point has failed."""

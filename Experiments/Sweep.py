@@ -11,12 +11,13 @@ OUT, the command shares the work. OUT/sweep.csv has a row per finished run, OUT/
 points whose seeds are all finished the one with the highest mean validation Recall, the test set unseen. With
 --final_seeds the chosen point's runs with these seeds are in OUT/chosen/seed<S>.
 
---search grid tries every point; random and tpe (Optuna's tree-structured Parzen estimator) as many as --trials says, in
-all: after 10 the same command with 30 tries 20 more. OUT/study.journal is the search's Optuna study, for
-optuna-dashboard. --prune stops the runs of a point whose first seed falls behind in validation Recall: median, behind
-the median of the finished points at the same epoch, once there are four; halving, not in the best third at a ninth and
-at a third of --epoch. A pruned run is saved and not finished: it is in no table and not chosen. Without --prune the
-same command goes on with it.
+--search grid tries every point; random and tpe (Optuna's tree-structured Parzen estimator, whose first ten points are
+random) as many as --trials says, in all: after 10 the same command with 30 tries 20 more. OUT/study.journal is the
+search's Optuna study, for optuna-dashboard. --prune stops the runs of a point whose first seed falls behind in
+validation Recall: median, behind the median of the finished points at the same epoch, where those that stopped earlier
+count with their best, once there are four; halving, not in the best third at a ninth and at a third of --epoch. A
+pruned run is saved and not finished: it is in no table and not chosen. Without --prune the same command goes on with
+it.
 
 --grid takes FLAG=VALUE,VALUE,...; the words of a value of several words are joined by `_` (or separated by spaces, in
 quotes): noise_levels=0_0_1_2,0_0.5. The value `none` of such a flag is the flag alone. FLAG=LOW..HIGH and
@@ -44,7 +45,7 @@ from Experiments.Jobs import Job, missing, settings_by
 from Experiments.Pool import make_runs
 from Experiments.Progress import counted
 from Experiments.SavedRuns import describe, read_metrics, read_run
-from Experiments.Search import PRUNERS, SEARCHES, Space, Study, pruner_of
+from Experiments.Search import PRUNERS, SEARCHES, Space, Study
 from Experiments.Slots import add_slots, slots_of
 from Experiments.Sources import Source
 from Params import Parser, number
@@ -95,8 +96,8 @@ class Sweep(Source):
         for name in ('seeds', 'final_seeds'):
             setattr(options, name, list(dict.fromkeys(getattr(options, name))))
         self.space = Space(self.grid)
-        self.study = Study(options.out, self.space, options.seeds,
-                           options.prune and pruner_of(options.prune, settings_by(self.flags, False).epoch))
+        self.study = Study(options.out, self.space, options.seeds, options.prune,
+                           settings_by(self.flags, False).epoch if options.prune else 0)
         self.planned, self.by_folder = [], {}  # [(point, its jobs)]; folder of a run -> one of these
         for point in self._first_points():
             self._add(point)

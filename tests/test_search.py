@@ -209,6 +209,18 @@ def test_runs_that_fall_behind_are_pruned(search, tmp_path, rule):
     assert [trial.state for trial in trials_of(out)].count(TrialState.COMPLETE) == 6
 
 
+def test_points_that_stopped_early_count_when_later_ones_are_pruned(tmp_path):
+    study = Study(tmp_path, Space({'lr': [f'0.{n}' for n in range(1, 10)]}), [421], 'median', epochs=40)
+    for number, (best, epochs) in enumerate([(0.04, 12)] * 7 + [(0.09, 40)], start=1):
+        point = {'lr': f'0.{number}'}
+        study.begin(point)
+        assert not study.report(point, dict.fromkeys(range(1, epochs + 1), best))
+        study.complete(point, best)
+    study.begin({'lr': '0.9'})
+    assert not study.report({'lr': '0.9'}, dict.fromkeys(range(1, 41), 0.08)), 'above seven of eight'
+    assert study.pruned() == set()
+
+
 def test_the_other_seeds_of_a_pruned_point_are_stopped(search, tmp_path):
     grid = ('lr=0.0002,0.01,0.02,0.03,0.05', 'reg=0.1')
     _, begun = search('--prune median --seeds 1 2 --jobs 10', grid, pause=0.05)
