@@ -42,6 +42,16 @@ class Run:
         """How many epochs were trained: the last one is always evaluated, and they count from 0."""
         return int(self.epochs[-1]['epoch']) + 1
 
+    @cached_property
+    def chose(self):
+        """Whether this seed is one by whose validation a sweep chose the run's settings among several points: of that
+        seed they are the best, so its figures are too high on average."""
+        swept = self.folder.parent.parent / 'sweep.json'
+        if self.folder.parent.name != 'chosen' or MODELS[self.settings['model']].closed_form or not swept.is_file():
+            return False
+        content = read_json(swept, ('chosen', 'finished'))
+        return content['finished'] > 1 and self.seed in content['chosen']['seeds']
+
     def test(self, chosen_by):
         """The test metrics at the epoch that the split 'val' or 'test' chose; None where it could not choose."""
         return self.result['best_test'] if chosen_by == 'test' else (self.result['best_val'] or {}).get('test')

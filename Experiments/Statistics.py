@@ -10,7 +10,7 @@ from scipy.stats import wilcoxon
 
 from Utils.Errors import InputError
 
-RESAMPLES = 10_000
+RESAMPLES = 50_000  # so that p of a hundred comparisons can be below 0.01
 BLOCK = 100  # resamples drawn at a time
 
 

@@ -10,6 +10,8 @@ in their seed alone make one row; a model that was not run has none of our figur
 published_table2.csv; an impossible cell of theirs is marked with !: Precision@K below Recall@K / K, or, with one
 test item per user, not equal to it. Writes performance.png, .csv and .md, and without --runs grids.csv and .md: every
 run of the sweeps.
+
+Fresh seeds are those that had no part in the choice of a sweep's point.
 """
 import csv
 import re
@@ -21,7 +23,7 @@ from statistics import mean
 import matplotlib.pyplot as plt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from Experiments.Grids import words_of
+from Experiments.Grids import points_of, read_grids, words_of
 from Experiments.SavedRuns import by_settings, find_runs, given_runs, read_json, told
 from Experiments.Sources import Several
 from Experiments.Tables import FIGURES, PAGES, spread, write_csv, write_markdown
@@ -58,7 +60,7 @@ ROUNDING = 0.5e-4  # of a published figure of four decimals
 # in the README
 SHOWN = ('mdmns', 'diffmm', 'bm3', 'lattice', 'lightgcn', 'sgl', 'ease', 'ials', 'itemknn', 'popularity')
 METRICS = ('recall', 'ndcg', 'precision')
-BEST, CHOSEN = 'best on test', 'selected on validation'
+BEST, CHOSEN, FRESH = 'best on test', 'selected on validation', 'Recall@20, fresh seeds'
 PROTOCOLS = {'test': BEST, 'val': CHOSEN}
 
 
@@ -119,7 +121,9 @@ def chosen_settings(run, path):
     if any(run.settings.get(name) != wanted.get(name) for name in point):
         raise InputError(f'{run.folder} is not of the point that {path} names as chosen: the sweep is not finished. '
                          f'Finish it, or remove {run.folder.parent} and run it again.')
+    grid, _ = read_grids(GRIDS, run.settings['model'], run.dataset)
     moved = read_json(GRIDS).get('moved', {}).get(run.dataset, {}).get(run.settings['model'], 0)
+    moved *= swept['finished'] == len(points_of(grid))  # else the grid is not, or not yet, the moved one
     tried = f'of {swept["finished"]}{", moved" if moved else ""}{" twice" if moved == 2 else ""}'
     return f'{point_of(point)} ({tried})' if point else 'nothing to choose'
 
@@ -150,7 +154,14 @@ def ours(groups, names):
                'settings': run_in_words(group[0]), 'epochs': '-'.join(map(str, dict.fromkeys((epochs[0], epochs[-1])))),
                'seeds': len(group),
                **{f'{title} {metric}': spread(run.test(split)[metric] for run in group if run.test(split))
-                  for split, title in PROTOCOLS.items() for metric in METRICS}}
+                  for split, title in PROTOCOLS.items() for metric in METRICS},
+               FRESH: fresh_recall(group)}
+
+
+def fresh_recall(runs):
+    """Recall@20 of the seeds that had no part in the choice of the sweep's point; '' where all or none had."""
+    fresh = [run for run in runs if not run.chose]
+    return spread(run.test('val')['recall'] for run in fresh) if 0 < len(fresh) < len(runs) else ''
 
 
 def merged(paper, groups):
@@ -268,7 +279,8 @@ def line_of(row):
             'published R / N / P@20': f'{paper} {row.get("impossible", "")}'.strip(),
             **{name: row.get(name, '') for name in ('settings', 'epochs', 'seeds')},
             **{f'{title} R / N / P@20': ' / '.join(str(row[f'{title} {metric}']) for metric in METRICS).strip(' /')
-               if 'seeds' in row else '' for title in PROTOCOLS.values()}}
+               if 'seeds' in row else '' for title in PROTOCOLS.values()},
+            FRESH: row.get(FRESH, '')}
 
 
 def main(argv=None):

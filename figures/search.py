@@ -3,9 +3,9 @@ python figures/search.py
 
     --run --data_dir DIR [--models M ...] [--data D ...]    make the runs that are missing
 
-Of each model in Baselines/search.json 24 points on TikTok and 12 on Sports, trained with seed 421, each proposed by TPE
-from the validation Recall of those before; runs that fall behind the median are pruned. Then the chosen point with
-every seed. A sweep each in results/<data>/search/<model>.
+Of each model in Baselines/search.json 24 points on TikTok and 12 on Sports, trained with seed 421: ten at random, each
+further one as TPE proposes it from the validation Recall of those before; runs that fall behind the median are pruned.
+Then the chosen point with every seed; the fresh ones are all but 421. A sweep each in results/<data>/search/<model>.
 
 search.csv and .md have a row for each model and data set: what was chosen, and test Recall and NDCG at the epoch chosen
 on validation; beside every other model MDMNS's Recall less its own over the seeds of both, with a confidence interval
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments.SavedRuns import find_runs, read_json
 from Experiments.Sources import Several
 from Experiments.Tables import FIGURES, spread
-from figures.performance import model_name, point_of
+from figures.performance import FRESH, fresh_recall, model_name, point_of
 from figures.runs import command_line, none_there, provide, read_command_line, write_tables
 from figures.significance import compared, corrected, testable
 from figures.sweeps import add_parts, sweeps
@@ -62,6 +62,7 @@ def row_of(folder, model, runs, result):
             'points': swept['points'], 'pruned': swept.get('pruned', 0), 'seeds': len(runs),
             'validation Recall@20': spread(run.result['best_val']['val']['recall'] for run in runs),
             'Recall@20': spread(run.test('val')['recall'] for run in runs),
+            FRESH: fresh_recall(runs),
             'NDCG@20': spread(run.test('val')['ndcg'] for run in runs),
             'MDMNS less that (95 % interval)': less,
             'p (Holm)': f'{result["p bootstrap (Holm)"]:.2g}' if result else ''}

@@ -7,6 +7,7 @@
 Without --runs: results/tiktok/ablation/full beside its variants there and the baselines; and, as the table
 significance_models, on each data set MDMNS, and the simple model (`SIMPLE`) that is best on validation, beside every
 model of the table of results. MDMNS is there the point that its sweep chose; where it was not swept, it is left out.
+The last columns of that table are of the fresh seeds alone: those that had no part in the choice of either's point.
 
 Test Recall@20 of every user, at the epoch chosen on validation, averaged over the seeds that both models have; models
 that share none are not compared. The mean difference with a confidence interval and a p-value by bootstrap over users,
@@ -47,6 +48,7 @@ LONGER = 'cl0-d64'
 SIMPLE = ('pop', 'itemknn', 'ease', 'ials', 'mfbpr')  # neither a graph nor features
 LEVEL = 0.05
 SEED = 421  # of the bootstrap
+FRESH, FRESH_P = 'difference, fresh seeds', 'p bootstrap, fresh seeds'
 
 
 def folder_of(run):
@@ -107,6 +109,20 @@ def comparison(first, second, rng):
     return len(shared), [recall.mean() for recall in recalls], compare(*recalls, rng)
 
 
+def fresh(runs):
+    return {seed: run for seed, run in runs.items() if not run.chose}
+
+
+def on_fresh_seeds(first, second, rng):
+    """The comparison again on the seeds that had no part in the choice of either model's point; where there are none,
+    or they are all that is shared, empty."""
+    shared, pair = shared_seeds(first, second), [fresh(runs) for runs in (first, second)]
+    left = shared_seeds(*pair) if all(pair) else set()
+    result = comparison(*pair, rng)[-1] if left and left != shared else None
+    return {'fresh seeds': len(left) if result else '', FRESH: result.difference if result else '',
+            FRESH_P: result.p_bootstrap if result else ''}
+
+
 def compared(found, name):
     """A row for each other model of those found that shares seeds with the one of this name, p not yet corrected."""
     rng = np.random.default_rng(SEED)
@@ -129,10 +145,14 @@ def corrected(rows):
 def line_of(row):
     """A comparison as the pages have it."""
     low, high = row['low'], row['high']
-    plain = [name for name in list(row) if not name.startswith('p ') and name not in ('difference', 'low', 'high')]
-    return {**{name: f'{row[name]:.4f}' if isinstance(row[name], float) else row[name] for name in plain},
+    plain = [name for name in row if not name.startswith(('p ', 'difference', 'low', 'high', 'fresh'))]
+    line = {**{name: f'{row[name]:.4f}' if isinstance(row[name], float) else row[name] for name in plain},
             'difference (95 % interval)': f'{row["difference"]:+.4f} ({low:+.4f} to {high:+.4f})',
-            **{name: f'{value:.2g}' for name, value in row.items() if name.startswith('p ')}}
+            **{name: f'{value:.2g}' for name, value in row.items() if name.startswith('p ') and name != FRESH_P}}
+    if FRESH in row:
+        line['fresh seeds: difference (p bootstrap)'] = (
+            f'{row["fresh seeds"]}: {row[FRESH]:+.4f} ({row[FRESH_P]:.2g})' if row['fresh seeds'] else '')
+    return line
 
 
 def gaps(found):
@@ -205,16 +225,21 @@ def default_runs(options, flags):
 
 
 def beside_all(root):
-    """Rows of every data set in root: MDMNS, where its sweep is there, and the best simple model beside the others."""
+    """Rows of every data set in root: MDMNS, where its sweep is there, and the best simple model beside the others; the
+    two beside each other once."""
+    rng = np.random.default_rng(SEED)
     for folder in sorted({place.parent.parent.parent for place in root.glob('*/baselines/*/chosen')}):
         places = sorted(folder.glob('baselines/*/chosen'))
         found = testable(models([run for place in places for run in find_runs(place.parent, place.name)],
                                 {place.parent.name: model_name(place.parent.name) for place in places}))
         simple = {name: mean(run.result['best_val']['val']['recall'] for run in runs.values())
                   for name, runs in found.items() if next(iter(runs.values())).settings['model'] in SIMPLE}
-        for name in (model_name('mdmns'), *([max(simple, key=simple.get)] if simple else [])):
+        first = model_name('mdmns')
+        for name in (first, *([max(simple, key=simple.get)] if simple else [])):
             for row in compared(found, name) if name in found else ():
-                yield {'data set': folder.name, **{title: value for title, value in row.items() if title != 'kind'}}
+                if row['beside'] != first:
+                    yield {'data set': folder.name, **{title: value for title, value in row.items() if title != 'kind'},
+                           **on_fresh_seeds(found[name], found[row['beside']], rng)}
 
 
 def main(argv=None):

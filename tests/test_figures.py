@@ -1,4 +1,5 @@
 """Figures: the tables from saved runs with known numbers, what is refused, and what is said where no run is there."""
+import json
 import shlex
 import shutil
 
@@ -181,7 +182,7 @@ def test_variants(tmp_path, to, made, monkeypatch):
     assert list(rows) == list(variants.VARIANTS)
     assert float(rows['released']['Recall@20']) == pytest.approx(0.2)
     assert rows['softmax']['Recall@20 less that of released'] == '+0.2000'
-    assert rows['softmax']['p (Holm)'] == '0.0002'
+    assert rows['softmax']['p (Holm)'] == '4e-05'
     assert rows['softmax']['epoch, times the released'] == '2.00'
     empty = {name: value for name, value in rows['fused-joint'].items() if name not in ('about', 'variant', 'flags')}
     assert set(empty.values()) == {''}
@@ -269,7 +270,7 @@ def test_significance(tmp_path, to, rng):
 
 
 def test_mdmns_and_the_best_simple_model_beside_all_others(tmp_path, rng):
-    """On each data set; corrected for all of the table together."""
+    """On each data set, a pair once; corrected for all of the table together."""
     ids, chances = np.arange(300), rng.random(300)
     for data, places in {'tiktok': ('mdmns', 'ease', 'pop', 'lightgcn'), 'baby': ('ease', 'pop', 'lightgcn')}.items():
         for number, model in enumerate(places):
@@ -280,9 +281,31 @@ def test_mdmns_and_the_best_simple_model_beside_all_others(tmp_path, rng):
     assert [(row['data set'], row['model'], row['beside']) for row in rows] == [
         ('baby', 'EASE', 'LightGCN'), ('baby', 'EASE', 'Popularity'), ('tiktok', 'MDMNS', 'EASE'),
         ('tiktok', 'MDMNS', 'LightGCN'), ('tiktok', 'MDMNS', 'Popularity'), ('tiktok', 'EASE', 'LightGCN'),
-        ('tiktok', 'EASE', 'MDMNS'), ('tiktok', 'EASE', 'Popularity')]
-    assert [round(row['difference'], 6) for row in rows] == [0.2, 0.1, 0.1, 0.3, 0.2, 0.2, -0.1, 0.1]
-    assert all(row['p bootstrap (Holm)'] == pytest.approx(8 * row['p bootstrap']) for row in rows)
+        ('tiktok', 'EASE', 'Popularity')]
+    assert [round(row['difference'], 6) for row in rows] == [0.2, 0.1, 0.1, 0.3, 0.2, 0.2, 0.1]
+    assert all(row['p bootstrap (Holm)'] == pytest.approx(7 * row['p bootstrap']) for row in rows)
+    assert all(row['fresh seeds'] == '' for row in rows)
+
+
+def test_seeds_that_had_no_part_in_the_choice(tmp_path, rng):
+    """They are compared once more alone. A closed form is the same for every seed; of one point none chose."""
+    ids, chances = np.arange(300), rng.random(300)
+    for model, points, seeds in (('mdmns', 4, (1, 2, 3)), ('lightgcn', 4, (1, 2, 3)), ('ease', 4, (1,)),
+                                 ('sgl', 4, (1,)), ('ncl', 1, (1, 2, 3))):
+        folder = tmp_path / 'tiktok' / 'baselines' / model
+        for seed in seeds:
+            values = chances + (0.1 if model == 'mdmns' else 0) + (1 if seed == 1 and points > 1 else 0)
+            save_run(folder / 'chosen' / f'seed{seed}', f'--model {model}', seed, [values.mean()] * 2, (ids, values))
+        (folder / 'sweep.json').write_text(json.dumps({
+            'chosen': {'settings': {}, 'seeds': [1]}, 'points': points, 'finished': points}))
+    rows = {row['beside']: row for row in significance.beside_all(tmp_path) if row['model'] == 'MDMNS'}
+    found = {name: (row['shared seeds'], row['fresh seeds']) for name, row in rows.items()}
+    assert found == {'LightGCN': (3, 2), 'EASE': (3, 2), 'SGL': (1, ''), 'NCL': (3, 2)}
+    assert rows['LightGCN']['difference, fresh seeds'] == pytest.approx(0.1)
+    assert rows['NCL']['difference'] == pytest.approx(0.1 + 1 / 3)
+    assert rows['NCL']['difference, fresh seeds'] == pytest.approx(0.1)
+    assert rows['EASE']['difference, fresh seeds'] == pytest.approx(-0.9)
+    assert significance.line_of(rows['NCL'])['fresh seeds: difference (p bootstrap)'] == '2: +0.1000 (4e-05)'
 
 
 def test_a_mean_and_a_deviation(tmp_path):

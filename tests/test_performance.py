@@ -127,8 +127,26 @@ def test_our_runs_stand_beside_the_published_figures_of_the_same_model(tmp_path,
             assert not any(value for name, value in row.items() if name.startswith(('best', 'selected', 'settings')))
     page = (to / 'performance.md').read_text().splitlines()
     assert ('| tiktok | LightGCN | 0.0653 / 0.0282 / 0.0033 | latdim 8 | 3 | 2 | 0.3500 ± 0.0707 / 0.1750 ± 0.0354 / '
-            '0.0175 ± 0.0035 | 0.3000 ± 0.1414 / 0.1500 ± 0.0707 / 0.0150 ± 0.0071 |') in page
-    assert '| sports | MDMNS | 0.1093 / 0.0496 / 0.0058 |  |  |  |  |  |' in page
+            '0.0175 ± 0.0035 | 0.3000 ± 0.1414 / 0.1500 ± 0.0707 / 0.0150 ± 0.0071 |  |') in page
+    assert '| sports | MDMNS | 0.1093 / 0.0496 / 0.0058 |  |  |  |  |  |  |' in page
+
+
+@pytest.mark.parametrize(('finished', 'tried'), [(3, 'of 3, moved'), (2, 'of 2')])
+def test_a_grid_counts_as_moved_once_all_of_it_was_run(tmp_path, to, monkeypatch, finished, tried):
+    grids = tmp_path / 'grids.json'
+    monkeypatch.setattr(performance, 'GRIDS', grids)
+    grids.write_text(json.dumps({'models': {'lightgcn': {'reg': [0.1, 0.2, 0.3]}},
+                                 'moved': {'tiktok': {'lightgcn': 1}}}))
+    folder = tmp_path / 'lightgcn'
+    for seed, recall in ((1, 0.9), (2, 0.3), (3, 0.3)):
+        save_run(folder / 'chosen' / f'seed{seed}', '--model lightgcn --reg 0.1', seed, [recall] * 2)
+    (folder / 'sweep.json').write_text(json.dumps({
+        'chosen': {'settings': {'reg': '0.1'}, 'seeds': [1]}, 'points': finished, 'finished': finished}))
+    performance.main(['--runs', str(folder / 'chosen'), '--to', str(to)])
+    row = next(row for row in rows_of(to / 'performance.csv') if row['seeds'])
+    assert row['settings'] == f'reg 0.1 ({tried})'
+    assert float(row['selected on validation recall']) == pytest.approx(0.5)
+    assert float(row['Recall@20, fresh seeds']) == pytest.approx(0.3), 'seed 1 chose'
 
 
 def test_performance_without_runs_shows_the_published_figures_alone(tmp_path, to):

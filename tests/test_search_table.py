@@ -52,14 +52,15 @@ def test_mdmns_beside_the_others(tmp_path, to):
         for seed in (1, 2):
             save_run(folder / 'chosen' / f'seed{seed}', f'--model {model}', seed, [0.5 + more] * 3,
                      (users, base + more + 0.01 * rng.random(200)))
-        (folder / 'sweep.json').write_text(json.dumps({'chosen': {'settings': {'reg': '0.1'}}, 'points': 9,
-                                                       'pruned': 4}))
+        (folder / 'sweep.json').write_text(json.dumps({
+            'chosen': {'settings': {'reg': '0.1'}, 'seeds': [2]}, 'points': 9, 'finished': 5, 'pruned': 4}))
     search.main(['--root', str(root), '--to', str(to)])
     rows = rows_of(to / 'search.csv')
     assert [row['model'] for row in rows] == ['IALS', 'MDMNS', 'LightGCN']
     assert {(row['chosen'], row['points'], row['pruned'], row['seeds']) for row in rows} == {('reg 0.1', '9', '4', '2')}
     assert [row['MDMNS less that (95 % interval)'][:5] for row in rows] == ['-0.09', '', '+0.10']
-    assert [row['p (Holm)'] for row in rows] == ['0.0004', '', '0.0004']
+    assert [row['p (Holm)'] for row in rows] == ['8e-05', '', '8e-05']
+    assert [float(row['Recall@20, fresh seeds']) for row in rows] == pytest.approx([0.7, 0.6, 0.5])
 
 
 @pytest.mark.parametrize(('flags', 'sentence'), [
