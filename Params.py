@@ -142,6 +142,8 @@ def build_parser():
     plain.add_argument('--proto_reg', type=number(float, 0), default=1e-3,
                        help='ncl: weight of the contrast with the clusters')
     plain.add_argument('--hyperedges', type=number(int, 1), default=128, help='hccf: hyperedges of users, and of items')
+    plain.add_argument('--hypergraph', choices=('paper', 'program'), default='paper',
+                       help="hccf: as in its paper, or as its authors' later program has it")
     featured = parser.add_argument_group('baselines with features')
     featured.add_argument('--embed_drop', type=number(float, 0, 0.99), default=0.3,
                           help='bm3: dropout that makes the views the targets; slmrec: of the task fd')

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 
 from Baselines.common import EmbeddingModel, contrast_nodes, dropped_out, xavier
 from Utils.Graph import drop_entries, normalised_graph
+from Utils.Ranks import own_rows
 from Utils.Utils import cross_modal_loss
 
 SLOPE = 0.5  # of LeakyReLU below zero
@@ -27,29 +28,42 @@ class HCCF(EmbeddingModel):
         cl = ssl_reg sum_l (C(users; Z^(l), G^(l)) + C(items; Z^(l), G^(l)))
     Decayed are the batch's outputs, so that neither W nor V undoes it; the paper decays all parameters. Not the paper's
     either: HYPER_SCALE, a single layer of mixing, BPR in place of a margin loss, and means in place of sums.
+
+    `--hypergraph program`, as the authors' later program has it and SSLRec after it:
+        Z^(l) = D^-1/2 A D^-1/2 E^(l-1),  G^(l) = H H' E^(l-1),  E^(l) = Z^(l) + G^(l),  H = E^(0) W
+    Z^(l) is a constant in the contrast, and all parameters are decayed: reg * sum of their squares.
     """
 
-    flags = EmbeddingModel.flags | {'gnn_layer', 'hyperedges', 'edge_drop', 'ssl_reg', 'temp', 'cl_sample', 'nce_chunk'}
+    flags = EmbeddingModel.flags | {'gnn_layer', 'hyperedges', 'edge_drop', 'ssl_reg', 'temp', 'cl_sample', 'nce_chunk',
+                                    'hypergraph'}
 
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         self.adj = normalised_graph(self.rows.users, self.rows.items, self.rows.shape, loops=False)
         self.user_hyper, self.item_hyper = (xavier((settings.latdim, settings.hyperedges), generator)
                                             for _ in range(2))
-        self.user_mix, self.item_mix = (xavier((settings.hyperedges, settings.hyperedges), generator)
-                                        for _ in range(2))
+        self.as_program = settings.hypergraph == 'program'
+        if not self.as_program:
+            self.user_mix, self.item_mix = (xavier((settings.hyperedges, settings.hyperedges), generator)
+                                            for _ in range(2))
 
     def layers(self, edge_drop=0):
         """The outputs, and (Z^(l), G^(l)) of every layer; each a pair of tables of users and items."""
         graph = drop_entries(self.adj, 1 - edge_drop, self.generator)
         nodes = self.user_embeds, self.item_embeds
-        hyper = [dropped_out(HYPER_SCALE * table @ weight, edge_drop, self.generator)
+        hyper = [dropped_out((1 if self.as_program else HYPER_SCALE) * table @ weight, edge_drop, self.generator)
                  for table, weight in zip(nodes, (self.user_hyper, self.item_hyper), strict=True)]
         totals, views = nodes, []
         for _ in range(self.settings.gnn_layer):
-            near = [activated(table) for table in graph(*nodes)]
-            far = [over_hyperedges(*parts) for parts in zip(hyper, (self.user_mix, self.item_mix), nodes, strict=True)]
-            nodes = [sum(tables) for tables in zip(near, far, nodes, strict=True)]
+            if self.as_program:
+                near = graph(*nodes)
+                far = [edges @ (edges.T @ table) for edges, table in zip(hyper, nodes, strict=True)]
+                nodes = [sum(tables) for tables in zip(near, far, strict=True)]
+            else:
+                near = [activated(table) for table in graph(*nodes)]
+                far = [over_hyperedges(*parts)
+                       for parts in zip(hyper, (self.user_mix, self.item_mix), nodes, strict=True)]
+                nodes = [sum(tables) for tables in zip(near, far, nodes, strict=True)]
             totals = [total + table for total, table in zip(totals, nodes, strict=True)]
             views.append((near, far))
         return totals, views
@@ -63,10 +77,15 @@ class HCCF(EmbeddingModel):
         nodes = contrast_nodes(users, positives, settings.cl_sample, self.generator)
         contrast = outputs[0].new_zeros(())
         for near, far in views:
+            if self.as_program:
+                near = [table.detach() for table in near]
             contrast = contrast + cross_modal_loss({'local': near, 'global': far}, *nodes, settings.temp,
                                                    settings.nce_chunk)
-        return {**self.triple_losses(outputs, users, positives, negatives, decayed=outputs),
-                'cl': settings.ssl_reg * contrast}
+        terms = {**self.triple_losses(outputs, users, positives, negatives, decayed=outputs),
+                 'cl': settings.ssl_reg * contrast}
+        if self.as_program:
+            terms['reg'] = settings.reg * sum(own_rows(table).square().sum() for table in self.parameters())
+        return terms
 
 
 def over_hyperedges(hyper, mix, table):

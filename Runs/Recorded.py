@@ -16,7 +16,7 @@ EARLIER = {
     'clusters': 100, 'proto_reg': 1e-3, 'hyperedges': 128, 'embed_drop': 0.3, 'item_links': 10, 'item_layers': 1,
     'graph_skip': 0.9, 'routing': 3, 'ssl_task': 'fac', 'loss': 'bpr', 'loss_temp': 0.2, 'loss_pop': 0.0,
     'fused': 'released', 'score': 'sum', 'decay': 'tables', 'layers': 'sum', 'item_lambda': 0.0,
-    'rebuild_from': 'all', 'rebuild_weights': 'equal'}
+    'rebuild_from': 'all', 'rebuild_weights': 'equal', 'hypergraph': 'paper'}
 
 
 def read_config(folder, advice):

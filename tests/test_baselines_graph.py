@@ -153,11 +153,11 @@ def test_ncl_is_its_formula(rng, n_layers):
                             'proto': 0.2 * prototypes})
 
 
-@pytest.mark.parametrize('drop', [0, 0.4])
-def test_hccf_is_its_formula(rng, drop):
+@pytest.mark.parametrize(('form', 'drop'), [('paper', 0), ('paper', 0.4), ('program', 0), ('program', 0.4)])
+def test_hccf_is_its_formula(rng, form, drop):
     dataset = make_dataset(rng)
     model = make_model('hccf', dataset, '--gnn_layer 2 --reg 0.3 --ssl_reg 0.7 --temp 0.4 --hyperedges 5 '
-                                        f'--edge_drop {drop}')
+                                        f'--edge_drop {drop} --hypergraph {form}')
     w = trainable(model)
 
     def layers(drop):
@@ -168,10 +168,10 @@ def test_hccf_is_its_formula(rng, drop):
                 linked = block > 0
                 kept = torch.rand(int(linked.sum()), generator=generator) < 1 - drop
                 block[linked] *= kept / (1 - drop)
-        hyper = [dropped(hccf.HYPER_SCALE * table @ w[f'{side}_hyper'], drop, generator)
+        scale = hccf.HYPER_SCALE if form == 'paper' else 1
+        hyper = [dropped(scale * table @ w[f'{side}_hyper'], drop, generator)
                  for side, table in zip(('user', 'item'), embeds_of(w), strict=True)]
         edges = torch.block_diag(*hyper)
-        mixes = torch.block_diag(w['user_mix'], w['item_mix'])
         nodes = total = torch.cat(embeds_of(w))
         cl = 0
 
@@ -179,16 +179,24 @@ def test_hccf_is_its_formula(rng, drop):
             return torch.where(table > 0, table, table / 2)
 
         for _ in range(2):
-            near, gathered = f(adj @ nodes), edges.T @ nodes
-            far = f(edges @ (f(mixes @ gathered) + gathered))
-            nodes = near + far + nodes
+            near, gathered = adj @ nodes, edges.T @ nodes
+            if form == 'paper':
+                mixes = torch.block_diag(w['user_mix'], w['item_mix'])
+                near, far = f(near), f(edges @ (f(mixes @ gathered) + gathered))
+                nodes = near + far + nodes
+            else:
+                far = edges @ gathered
+                nodes, near = near + far, near.detach()
             total = total + nodes
             cl = cl + contrast(near.split(BOTH), far.split(BOTH), 0.4)
         return total.split(BOTH), cl
 
     close(all_scores(model), scores_of(layers(0)[0]))
     outputs, cl = layers(drop)
-    check_losses(model, w, {**triple_losses(scores_of(outputs), outputs, 0.3), 'cl': 0.7 * cl})
+    terms = {**triple_losses(scores_of(outputs), outputs, 0.3), 'cl': 0.7 * cl}
+    if form == 'program':
+        terms['reg'] = 0.3 * sum(table.square().sum() for table in w.values())
+    check_losses(model, w, terms)
 
 
 def test_a_sample_of_the_nodes_is_an_unbiased_pick(generator):
