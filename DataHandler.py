@@ -21,6 +21,7 @@ from Utils.Digests import add_interactions
 from Utils.Errors import InputError, suggestion
 from Utils.SafePickle import load_sparse_pickle
 from Utils.SparseArrays import load_npz
+from Utils.TimeLogger import log
 
 SPLITS = {'train': 'trnMat', 'val': 'valMat', 'test': 'tstMat'}
 MATRIX_SUFFIXES = ('.npz', '.pkl')  # the first that is there is read: .npz needs no unpickling
@@ -68,9 +69,27 @@ class Dataset:
 
 
 def require_features(dataset, model):
-    """InputError, for the model of that name, where the data set has no modality."""
+    """InputError, for the model of that name, where the data set has no modality, or none of it is used."""
     if not dataset.modalities:
-        raise InputError(f'{dataset.name} has no *_feat.npy: {model} needs the features of at least one modality.')
+        raise InputError(f'{model} needs the features of at least one modality, and of {dataset.name} none is there, '
+                         'or --modalities names none: put *_feat.npy into its folder, name one, or choose a model '
+                         'without features with --model (lightgcn, for one).')
+
+
+def require_withheld(dataset):
+    """InputError where there is nothing to find in the test set. Interactions that are in training, too, are never
+    ranked; how many there are is said."""
+    if dataset.test.nnz == 0:
+        raise InputError(f'The test matrix of {dataset.name} holds no interaction: there is nothing to evaluate.')
+    for split in ('val', 'test'):
+        withheld = getattr(dataset, split)
+        known = withheld.multiply(dataset.train).nnz
+        if split == 'test' and known == withheld.nnz:
+            raise InputError(f'Every test interaction of {dataset.name} is in training, too, and what a user has there '
+                             'is never ranked: there is nothing to find. Withhold others from training.')
+        if known:
+            log(f'{known:,} of {withheld.nnz:,} {split} interactions are in training, too, where they are never '
+                'ranked: they count as not found')
 
 
 def split_statistics(splits):

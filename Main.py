@@ -21,7 +21,7 @@ import torch
 
 from Baselines import MODELS
 from Baselines.popularity import popularity_scores
-from DataHandler import UserRows, load_dataset
+from DataHandler import UserRows, load_dataset, require_withheld
 from Datasets.generate import ensure_generated
 from Features.Coherence import log_coherence
 from Params import TRAINED
@@ -54,8 +54,7 @@ def prepare(settings, company):
     dataset = load_dataset(settings.data_dir, settings.data, settings.modalities)
     for flag in {'topk', 'rebuild_k'} & flags_read(MODELS[settings.model]):
         require_as_many(flag, settings, dataset)
-    if dataset.test.nnz == 0:
-        raise InputError(f'The test matrix of {dataset.name} holds no interaction: there is nothing to evaluate.')
+    require_withheld(dataset)
     if settings.recommend is not None and company.first:
         ids_for(settings, dataset)
     return dataset, device

@@ -59,6 +59,9 @@ def ensure_generated(data_dir, name):
     folder = Path(data_dir) / name
     if name not in GENERATED or folder.exists():
         return
+    if not Path(data_dir).is_dir():
+        raise InputError(f'There is no folder {data_dir} to generate the data set {name} in: make it, or give another '
+                         'one with --data_dir.')
     log(f'generating the data set {folder}')
     matrices, features = GENERATED[name]()
     try:

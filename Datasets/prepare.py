@@ -115,9 +115,9 @@ def prepare(arguments, command):
     data, kept = renumbered(data)
     how = arguments.split or ('random' if data.labels is None else 'label')
     splits = matrices(data, split(data, how, arguments.ratio, np.random.default_rng(arguments.seed)))
-    for name in ('train', 'test'):
-        if not splits[name].nnz:
-            raise InputError(f'No interaction falls into the {name} split: choose another --split or --ratio'
+    for part in ('train', 'test'):
+        if not splits[part].nnz:
+            raise InputError(f'No interaction falls into the {part} split: choose another --split or --ratio'
                              + (' (random withholds none of a user with fewer than five at 8 1 1; leave-one-out one of '
                                 'three).' if how == 'random' else '.'))
     tables, lacking = {}, {}

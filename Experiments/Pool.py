@@ -182,7 +182,7 @@ class Pool:
                 self.tidy(job)
                 self.finish(job, here=True)
             elif child.unwanted:
-                log(f'{job.folder}: stopped before its end, after epoch {child.epoch}')
+                log(f'{job.folder}: pruned after epoch {child.epoch}, it falls behind')
                 self.leave_out(job)
             elif code < 0 or LOST in child.last:
                 self.died(job, max(-code, 0))

@@ -1,6 +1,7 @@
 """Each user's best items as a file: CSV, or a TREC run file that other evaluators read."""
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,8 @@ def check_target(path):
     folder = Path(path).parent
     if not folder.is_dir() or (Path(path).exists() and not Path(path).is_file()):
         raise InputError(f'--recommend {path}: expected a file in a folder that is there.')
+    if not os.access(folder, os.W_OK, effective_ids=True):
+        raise InputError(f'--recommend {path}: the folder {folder} cannot be written to, give a file in another one.')
 
 
 def ids_for(settings, dataset):

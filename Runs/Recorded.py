@@ -28,7 +28,8 @@ def read_config(folder, advice):
             raise ValueError
         return config
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not readable as a run's settings ({type(error).__name__}): {advice}.") from error
+        reason = getattr(error, 'strerror', None) or type(error).__name__
+        raise InputError(f"{path} is not readable as a run's settings ({reason}): {advice}.") from error
 
 
 @cache

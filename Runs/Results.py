@@ -122,8 +122,12 @@ class RunFolder:
     def is_finished(self):
         return (self.path / 'result.json').exists()
 
+    def found(self):
+        """The names of a run's files that are there."""
+        return [name for name in (*self.FILES, NEWEST, PREVIOUS) if (self.path / name).exists()]
+
     def holds_a_run(self):
-        return any((self.path / name).exists() for name in (*self.FILES, NEWEST, PREVIOUS))
+        return bool(self.found())
 
     def begin(self, config):
         """Put the files of an earlier run aside, so that none of them is taken for this one's, and write config.json.

@@ -3,7 +3,7 @@ import dataclasses
 
 from DataHandler import load_dataset
 from Params import parse
-from Runs.Checkpoint import load_checkpoint
+from Runs.Checkpoint import NEWEST, PREVIOUS, load_checkpoint
 from Runs.Flags import LAST_DIGITS, PLACE
 from Runs.Identity import changes, require_data_of_run
 from Runs.Recorded import read_config, recorded_settings, settings_that_count
@@ -27,6 +27,9 @@ def take_up(out, argv, models, like):
         if settings.resume:
             log(f'{out.path} holds no run: starting from the beginning')
         return parse(argv, like), None
+    if not {'config.json', NEWEST, PREVIOUS} & set(out.found()):
+        raise InputError(f'{out.path} holds {", ".join(out.found())} but no config.json, so no run: choose another '
+                         '--out, or let --overwrite replace what is there.')
     if not settings.resume:
         raise InputError(f'{out.path} holds {"a finished" if finished else "an unfinished"} run: {HINT}.')
     state = load_checkpoint(out.path)

@@ -52,7 +52,11 @@ class NumberList(argparse.Action):
         self.kind = kind
 
     def __call__(self, parser, namespace, values, option_string=None):
-        words = ' '.join(values).replace('[', ' ').replace(']', ' ').replace(',', ' ').split()
+        text = ' '.join(values)
+        if text.count('[') != text.count(']'):
+            parser.error(f'argument {option_string}: got {text!r}, with a bracket that has no other one; expected '
+                         'numbers, as in 512 256 or [512, 256]')
+        words = text.replace('[', ' ').replace(']', ' ').replace(',', ' ').split()
         if not words and self.nargs == '+':
             parser.error(f'argument {option_string}: got no number, expected one or more')
         try:

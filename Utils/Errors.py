@@ -23,8 +23,9 @@ class StoppedError(Exception):
 
 def suggestion(name, known):
     """'Did you mean ...? ' where a known name is close, else nothing."""
-    near = get_close_matches(name, known, 1)
-    return f'Did you mean {near[0]}? ' if near else ''
+    lower = {each.lower(): each for each in known}
+    near = get_close_matches(name.lower(), lower, 1)
+    return f'Did you mean {lower[near[0]]}? ' if near else ''
 
 
 def require_at_most(flag, value, most, told):

@@ -59,8 +59,9 @@ def draw(contrasts, precisions, path):
 def main(argv=None):
     options, flags = read_command_line(command_line(NAME, __doc__, ROOT, seeds=(421, 1, 2)), argv)
     jobs = jobs_of(dict((*CONTRASTS.values(), *PRECISIONS.values())), options, flags)
-    once = [options.root / folder for folder, _ in PRECISIONS.values()]  # one seed is enough
-    provide([job for job in jobs if job.folder.parent not in once or job.folder.name == f'seed{options.seeds[0]}'],
+    once = [options.root / folder for folder, _ in PRECISIONS.values()]  # one seed is enough, and its first epoch
+    provide([job for job in jobs if job.folder.parent not in once or (
+                 job.folder.name == f'seed{options.seeds[0]}' and not (job.folder / 'metrics.csv').is_file())],
             NAME, options, flags)
     contrasts = {name: find_runs(options.root, folder) for name, (folder, _) in CONTRASTS.items()}
     logs = {name: sorted((options.root / folder).glob('seed*/metrics.csv')) for name, (folder, _) in PRECISIONS.items()}

@@ -164,13 +164,20 @@ def fresh_recall(runs):
     return spread(run.test('val')['recall'] for run in fresh) if 0 < len(fresh) < len(runs) else ''
 
 
+def told_apart(groups):
+    """A label for each group of a model's runs; of a sweep's choice, that it was tuned."""
+    tuned = [group[0].folder.parent.name == 'chosen' for group in groups]
+    others = [group for group, swept in zip(groups, tuned, strict=True) if not swept]
+    words = iter(labels(others, longest=0) if len(others) > 1 else ['untuned' if any(tuned) else ''] * len(others))
+    return [('tuned' if others else '') if swept else next(words) for swept in tuned]
+
+
 def merged(paper, groups):
     """The paper's rows, ours in that of the same model; further ones of that model, and models of ours alone, below."""
     places = {}
     for group in groups:
         places.setdefault((group[0].dataset, group[0].settings['model']), []).append(group)
-    found = {place: list(ours(those, labels(those, longest=0) if len(those) > 1 else ['']))
-             for place, those in places.items()}
+    found = {place: list(ours(those, told_apart(those))) for place, those in places.items()}
     rows = []
     for row in paper:
         first, *others = found.pop((row['data set'], key(row['model'])), [{}])

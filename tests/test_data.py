@@ -286,6 +286,9 @@ def test_the_demo_is_written_once_and_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['demo'], 'nothing half-written is left'
     ensure_generated(tmp_path, 'other')
     assert not (tmp_path / 'other').exists()
+    with pytest.raises(InputError, match=r'There is no folder .*nosuch'):
+        ensure_generated(tmp_path / 'nosuch', 'demo')
+    assert not (tmp_path / 'nosuch').exists()
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f'the published data are not at {REAL}')

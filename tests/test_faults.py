@@ -19,7 +19,9 @@ from Main import main
 from Model import MDMNS
 from Runs.Aside import drop, put_aside, put_back
 from Runs.Checkpoint import load_checkpoint
+from Runs.Recommend import check_target
 from Runs.Results import RunFolder
+from Utils.Errors import InputError
 
 TINY = '--latdim 8 --dims 16 --guide_fused_hidden_dim 4 --batch 64 --topk 5 --lr 0.02 --device cpu --epoch 4'
 
@@ -254,6 +256,8 @@ def test_a_folder_that_cannot_be_written_to(run, capsys):
         for name in (folder, folder / 'below'):
             assert run(name) == 2
             one_sentence(capsys, f'The run folder {name} cannot be made or written to (Permission denied)', '--out')
+        with pytest.raises(InputError, match='cannot be written to'):
+            check_target(folder / 'best.csv')
     finally:
         if root:
             os.seteuid(0)
@@ -264,5 +268,6 @@ def test_a_folder_that_cannot_be_written_to(run, capsys):
 def test_a_mistake_leaves_no_folder(run, tmp_path, capsys):
     assert run('deep/er/run', '--modalities smell') == 2
     assert not (tmp_path / 'deep').exists()
-    assert run('run', '--model mdnms') == 2
-    assert 'Did you mean mdmns?' in capsys.readouterr().err
+    for name, meant in (('mdnms', 'mdmns'), ('LightGCN', 'lightgcn')):
+        assert run('run', f'--model {name}') == 2
+        assert f'Did you mean {meant}?' in capsys.readouterr().err

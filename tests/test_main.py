@@ -269,6 +269,22 @@ def test_an_empty_test_split_is_told(data_dir, tmp_path, capsys):
     assert 'nothing to evaluate' in capsys.readouterr().err
 
 
+def test_withheld_interactions_that_are_in_training_too(data_dir, tmp_path, capsys):
+    """All of the test set: refused. Some: said, since ranking passes over them."""
+    folder, line = data_dir / 'tiny', f'--data tiny --data_dir {data_dir} --out {tmp_path / "run"} --epoch 1 {TINY}'
+    train, test = (sp.load_npz(folder / f'{stem}.npz').tolil() for stem in ('trnMat', 'tstMat'))
+    user, item = (int(numbers[0]) for numbers in train.nonzero())
+    sp.save_npz(folder / 'tstMat.npz', train.tocoo())
+    assert main(line.split()) == 2
+    assert 'Every test interaction of tiny is in training, too' in capsys.readouterr().err
+    assert not (tmp_path / 'run').exists()
+    n_test = test.nnz
+    test[user, item] = 1
+    sp.save_npz(folder / 'tstMat.npz', test.tocoo())
+    assert main(line.split()) == 0
+    assert f'1 of {n_test + 1} test interactions are in training, too' in capsys.readouterr().out
+
+
 def test_a_run_folder_that_cannot_be_made(data_dir, tmp_path, capsys):
     (tmp_path / 'file').write_text('in the way')
     assert main(f'--data tiny --data_dir {data_dir} --out {tmp_path / "file" / "run"} {TINY}'.split()) == 2

@@ -71,6 +71,7 @@ def test_every_format_holds_the_same(raw, tmp_path, name, delimiter, header, ope
                                      'user and item once each': sum(row[2] >= 2 for row in raw)}
     assert facts['statistics']['together'] == sum(row[2] >= 2 for row in raw)
     assert facts['command'].startswith('python Datasets/prepare.py')
+    assert facts['name'] == 'made'
     assert {'trnMat.npz', 'items.csv'} <= set(facts['sha256'])
     assert check.check(folder).wrong == 0
 

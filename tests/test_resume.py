@@ -212,6 +212,13 @@ def test_what_a_folder_holds_is_kept(command, tmp_path, capsys):
     refused('', 'holds an unfinished run: give --resume')
     assert main(command('run', '--resume --epoch 2')) == 0
     assert 'holds no checkpoint: starting from the beginning' in capsys.readouterr().out
+    kept = (tmp_path / 'run' / 'config.json').read_bytes()
+    for path in (tmp_path / 'run').iterdir():
+        if path.name != 'metrics.csv':
+            path.unlink()
+    for flags in ('', '--resume'):
+        refused(flags, 'holds metrics.csv but no config.json, so no run')
+    (tmp_path / 'run' / 'config.json').write_bytes(kept)
     assert main(command('run', '--overwrite --latdim 4')) == 0
     assert json.loads((tmp_path / 'run' / 'config.json').read_text())['settings']['latdim'] == 4
 
