@@ -39,7 +39,7 @@ class Coherence:
         if self.z is None:
             return (f'users with two items: {self.pairs:,}, {few}' if self.pairs < FEW_PAIRS else
                     'every row is alike, so that nothing tells whether the features belong to the items')
-        told = (f'mean cosine of two items of a user {self.difference:+.4f} against pairs shuffled between users, '
+        told = (f'cosine of two items of a user less that of pairs shuffled between users {self.difference:+.4f}, '
                 f'z {self.z:.1f}')
         if self.doubtful:
             return (f'{told}: below {LEAST_Z}, so these features may belong to other items, as they do where another '
