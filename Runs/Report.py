@@ -22,7 +22,8 @@ def log_header(settings, dataset, device, model, out):
         f'sparsity {facts["sparsity_percent"]} %')
     for line in lines_on_settings(settings, type(model)):
         log(line)
-    log('modalities: ' + (', '.join(f'{name} ({width})' for name, width in facts['modalities'].items()) or 'none'))
+    if type(model).needs_features:
+        log('modalities: ' + ', '.join(f'{name} ({width})' for name, width in facts['modalities'].items()))
     if unread := unread_features(Path(settings.data_dir) / settings.data):
         log(f'not read: {", ".join(path.name for path in unread)}; features are read from NAME_feat.npy and '
             'NAME_feat.npy.zip')
