@@ -9,6 +9,7 @@ from Experiments import Index
 from Experiments.SavedRuns import read_run
 from Experiments.Tables import ROOT
 from Params import parse
+from Runs.Recorded import EARLIER
 from Utils.Errors import InputError
 
 RESULTS = ROOT / 'results'
@@ -22,7 +23,7 @@ def check_row(row, folder):
         config['settings'].get('model', 'mdmns'), str(config['seed']), config['git'] or '')
     given = vars(parse(row['settings'].split()))
     for flag in (word[2:] for word in row['settings'].split() if word.startswith('--')):
-        value = config['settings'][flag]
+        value = {**EARLIER, **config['settings']}[flag]
         assert given[flag] == (tuple(value) if isinstance(value, list) else value), flag
     if run:
         chosen, best = run.result['best_val'], run.result['best_test']
