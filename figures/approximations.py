@@ -61,7 +61,8 @@ def main(argv=None):
     jobs = jobs_of(dict((*CONTRASTS.values(), *PRECISIONS.values())), options, flags)
     once = [options.root / folder for folder, _ in PRECISIONS.values()]  # one seed is enough, and its first epoch
     provide([job for job in jobs if job.folder.parent not in once or (
-                 job.folder.name == f'seed{options.seeds[0]}' and not (job.folder / 'metrics.csv').is_file())],
+                 job.folder.name == f'seed{options.seeds[0]}'
+                 and (job.finished() or not (job.folder / 'metrics.csv').is_file()))],
             NAME, options, flags)
     contrasts = {name: find_runs(options.root, folder) for name, (folder, _) in CONTRASTS.items()}
     logs = {name: sorted((options.root / folder).glob('seed*/metrics.csv')) for name, (folder, _) in PRECISIONS.items()}
