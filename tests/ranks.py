@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import sys
 import traceback
+from contextlib import suppress
 from datetime import timedelta
 from uuid import uuid4
 
@@ -21,7 +22,10 @@ def in_ranks(size, function, folder):
     def work(rank):
         dist.init_process_group('gloo', init_method=store, rank=rank, world_size=size,
                                 timeout=timedelta(seconds=LONGEST))
-        return function()
+        result = function()
+        with suppress(RuntimeError, ValueError):  # who is done must not leave before all have met
+            dist.barrier()
+        return result
 
     results = forked(size, work)
     for result in results:
