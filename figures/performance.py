@@ -121,9 +121,9 @@ def chosen_settings(run, path):
     if any(run.settings.get(name) != wanted.get(name) for name in point):
         raise InputError(f'{run.folder} is not of the point that {path} names as chosen: the sweep is not finished. '
                          f'Finish it, or remove {run.folder.parent} and run it again.')
-    grid, _ = read_grids(GRIDS, run.settings['model'], run.dataset)
     moved = read_json(GRIDS).get('moved', {}).get(run.dataset, {}).get(run.settings['model'], 0)
-    moved *= swept['finished'] == len(points_of(grid))  # else the grid is not, or not yet, the moved one
+    if moved and swept['finished'] != len(points_of(read_grids(GRIDS, run.settings['model'], run.dataset)[0])):
+        moved = 0  # what was run is not, or not yet, the moved grid
     tried = f'of {swept["finished"]}{", moved" if moved else ""}{" twice" if moved == 2 else ""}'
     return f'{point_of(point)} ({tried})' if point else 'nothing to choose'
 

@@ -147,6 +147,9 @@ def test_a_grid_counts_as_moved_once_all_of_it_was_run(tmp_path, to, monkeypatch
     assert row['settings'] == f'reg 0.1 ({tried})'
     assert float(row['selected on validation recall']) == pytest.approx(0.5)
     assert float(row['Recall@20, fresh seeds']) == pytest.approx(0.3), 'seed 1 chose'
+    grids.write_text(json.dumps({'models': {}}))
+    performance.main(['--runs', str(folder / 'chosen'), '--to', str(to)])
+    assert f'reg 0.1 (of {finished})' in (to / 'performance.csv').read_text(), "a user's sweep, of no grid of ours"
 
 
 def test_performance_without_runs_shows_the_published_figures_alone(tmp_path, to):
