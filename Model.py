@@ -351,7 +351,8 @@ class MDMNS(nn.Module):
         are of unit length, so that no modality outweighs another by its units."""
         if self.guided() not in TRAINED_GUIDANCE:
             return {}, {}
-        scale = degree_scale(torch.bincount(self.rows.items, minlength=self.rows.shape[1]))
+        degrees = torch.bincount(self.rows.items, minlength=self.rows.shape[1])
+        scale = degree_scale(degrees.to(self.item_embeds.dtype))
         return ({name: unit_rows(table) for name, table in projected.items()},
                 {name: ToldItems(unit_rows(guide), scale) for name, guide in self.guides(projected).items()})
 

@@ -42,7 +42,7 @@ def profiles(x_0, features, kept=None):
 
 def told_of(x_0, features, kept=None):
     """Told of the users of a RowBatch; features (I, d), kept: as `profiles` has them."""
-    return Told(profiles(x_0, features, kept), degree_scale(x_0.counts))
+    return Told(profiles(x_0, features, kept), degree_scale(x_0.counts.to(features.dtype)))
 
 
 class Guidance(nn.Module):
