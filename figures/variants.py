@@ -44,6 +44,8 @@ VARIANTS = {
     'rebuilt-new': ('modal graphs', FRESH),
     'rebuilt-weighed': ('modal graphs', '--rebuild_k 4 --rebuild_weights sample'),
     'rebuilt-noised': ('modal graphs', '--sampling_steps 5'),
+    # the model of the figure: both parts trained, the fused output scored
+    'drawn': ('together', '--guidance learned --fused trained --score fused'),
     'joint-softmax': ('together', f'{SOFTMAX} --fused joint'),
     'joint-softmax-items': ('together', f'{SOFTMAX} --fused joint {ITEMS}'),
     'joint-softmax-items-new': ('together', f'{SOFTMAX} --fused joint {ITEMS} --guidance learned {FRESH}'),

@@ -14,6 +14,7 @@ from conftest import (
     all_scores,
     check_losses,
     close,
+    generator_like,
     item_graph,
     lightgcn,
     links_of,
@@ -24,7 +25,6 @@ from conftest import (
     trainable,
     triple_losses,
     unit_features,
-    weights,
 )
 
 from Baselines import BASELINES
@@ -34,12 +34,6 @@ from Utils import ItemGraphs
 from Utils.Errors import InputError
 
 MODELS = [name for name, model in BASELINES.items() if model.needs_features]
-
-
-def check_triple_losses(model, *parts):
-    terms = model.losses(USERS, POSITIVES, NEGATIVES)
-    for name, expected in triple_losses(*parts).items():
-        close(terms[name], expected)
 
 
 def test_vbpr_is_its_formula(rng):
@@ -74,13 +68,13 @@ def test_lgcnm_is_a_lightgcn_of_each_part(rng):
 def test_bm3_is_its_formula(rng, drop):
     dataset = make_dataset(rng, WIDTHS)
     model = make_model('bm3', dataset, f'--gnn_layer 2 --reg 0.3 --ssl_reg 0.7 --embed_drop {drop}')
-    w, generator = weights(model), torch.Generator()
-    generator.set_state(model.generator.get_state())
+    w, generator = trainable(model), generator_like(model)
 
     def predicted(table):
         return table @ w['predictor.weight'].T + w['predictor.bias']
 
     def target(table):
+        table = table.detach()
         if not drop:
             return table
         kept = torch.rand(table.shape, generator=generator) >= drop
@@ -93,12 +87,12 @@ def test_bm3_is_its_formula(rng, drop):
     item_table = item_table + w['item_embeds']
     users, items = user_table[USERS], item_table[POSITIVES]
     item_target, user_target = target(items), target(users)
-    shown = [table[POSITIVES] for table in projected(weights(model), dataset).values()]
-    terms = model.losses(USERS, POSITIVES, NEGATIVES)
-    close(terms['rec'], away(predicted(users), item_target) + away(predicted(items), user_target))
-    close(terms['align'], 0.7 * sum(away(predicted(table), item_target) for table in shown))
-    close(terms['mask'], 0.7 * sum(away(predicted(table), target(table)) for table in shown))
-    close(terms['reg'], 0.3 * ((predicted(users)**2).sum() + (predicted(items)**2).sum()) / 8)
+    shown = [table[POSITIVES] for table in projected(w, dataset).values()]
+    check_losses(model, w, {
+        'rec': away(predicted(users), item_target) + away(predicted(items), user_target),
+        'align': 0.7 * sum(away(predicted(table), item_target) for table in shown),
+        'mask': 0.7 * sum(away(predicted(table), target(table)) for table in shown),
+        'reg': 0.3 * ((predicted(users)**2).sum() + (predicted(items)**2).sum()) / 8})
     close(all_scores(model), predicted(user_table) @ predicted(item_table).T)
 
 
@@ -142,14 +136,14 @@ def test_lattice_is_its_formula(rng):
     with torch.no_grad():
         model.modal_weight.copy_(torch.tensor([0.5, -1]))
     model.begin_epoch(None)
-    w = weights(model)
+    w = trainable(model)
     graph = sum(share * (0.3 * item_graph(raw, 4) + 0.7 * item_graph(learned, 4)) for share, raw, learned in
                 zip(w['modal_weight'].softmax(0), unit_features(dataset).values(),
-                    projected(weights(model), dataset).values(), strict=True))
+                    projected(w, dataset).values(), strict=True))
     users, items = lightgcn(links_of(dataset), w['user_embeds'], w['item_embeds'], 2)
     expected = users @ (items + Plain.unit(graph @ graph @ w['item_embeds'])).T
     close(all_scores(model), expected)
-    check_triple_losses(model, expected, (w['user_embeds'], w['item_embeds']), 0.3)
+    check_losses(model, w, triple_losses(expected, (w['user_embeds'], w['item_embeds']), 0.3))
 
 
 def test_the_learned_links_follow_the_projection_from_the_next_epoch(rng):
@@ -182,7 +176,7 @@ def test_diffmm_is_its_formula(rng, widths, method):
     model.begin_epoch()
     with torch.no_grad():
         model.modal_weight.copy_(torch.arange(len(widths)) * 0.5)
-    w = weights(model)
+    w = trainable(model)
     adj = Plain.adjacency(links_of(dataset))
     embeds = torch.cat([w['user_embeds'], w['item_embeds']])
     mixed, views = 0, {}
@@ -199,14 +193,14 @@ def test_diffmm_is_its_formula(rng, widths, method):
     users, items = output.split([N_USERS, N_ITEMS])
     close(all_scores(model), users @ items.T)
 
-    terms = model.losses(USERS, POSITIVES, NEGATIVES)
     scores = users @ items.T
-    close(terms['bpr'], -F.logsigmoid(scores[USERS, POSITIVES] - scores[USERS, NEGATIVES]).mean())
-    close(terms['reg'], 0.3 * (embeds**2).sum())
     pairs = [((users, items), view) for view in views.values()] if method else [*combinations(views.values(), 2)]
     contrast = sum(Plain.nce(a[side][nodes], b[side], 0.4, nodes) for a, b in pairs
                    for side, nodes in enumerate((USERS, POSITIVES)))
-    close(terms['cl'], 0.2 * torch.as_tensor(contrast, dtype=torch.float64))
+    check_losses(model, w, {
+        'bpr': -F.logsigmoid(scores[USERS, POSITIVES] - scores[USERS, NEGATIVES]).mean(),
+        'reg': 0.3 * (embeds**2).sum(), 'cl': 0.2 * torch.as_tensor(contrast, dtype=torch.float64)},
+        idle=('modal_weight',) if len(widths) == 1 else ())  # the softmax of a single weight is 1
 
 
 def test_the_denoisers_of_diffmm_see_rows_without_guidance(rng, monkeypatch):
