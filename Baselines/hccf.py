@@ -31,7 +31,8 @@ class HCCF(EmbeddingModel):
 
     `--hypergraph program`, as the authors' later program has it and SSLRec after it:
         Z^(l) = D^-1/2 A D^-1/2 E^(l-1),  G^(l) = H H' E^(l-1),  E^(l) = Z^(l) + G^(l),  H = E^(0) W
-    Z^(l) is a constant in the contrast, and all parameters are decayed: reg * sum of their squares.
+    Z^(l) is a constant in the contrast, and all parameters are decayed: reg * sum of their squares. That program
+    contrasts each node of a batch once; here nodes that come twice are contrasted twice.
     """
 
     flags = EmbeddingModel.flags | {'gnn_layer', 'hyperedges', 'edge_drop', 'ssl_reg', 'temp', 'cl_sample', 'nce_chunk',

@@ -26,7 +26,8 @@ class MMGCL(Thinned, ModalLightGCN):
     This is the paper's; the authors' program computes one view's contrast twice and leaves the challenging negatives
     out of the sum. A masked row has normal entries of the mean square of those that it stands for, modalities are
     masked equally often, and the graph is drawn by epoch, not step: the paper leaves these open or has them else.
-    Decayed are the batch's outputs, so that no matrix undoes it; that program has Adam's `weight_decay`.
+    Decayed are the batch's outputs, so that no matrix undoes it; that program has Adam's `weight_decay`. From reg
+    1/sqrt(2) on bpr + reg is least where all outputs are 0, whatever the data: nothing but the contrast is left.
     """
 
     flags = ModalLightGCN.flags | {'edge_drop', 'ssl_reg', 'temp'}

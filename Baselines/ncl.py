@@ -24,7 +24,8 @@ class NCL(LightGCN):
     with e a row of E^(0) scaled to unit length, c the centroids and c_e that of e's cluster. The centroids, `clusters`
     of users and as many of items, come from k-means on E^(0) at the start of each epoch and are scaled to unit length.
     Means over the batch stand in place of the paper's sums, and items weigh as users do (its alpha is 1). Decayed are
-    the batch's embeddings E^(0), all that there is to train.
+    the batch's embeddings E^(0), all that there is to train. Here proto counts from the first epoch on; the authors'
+    program leaves it out of the first twenty.
     """
 
     flags = LightGCN.flags | {'clusters', 'proto_reg', 'ssl_reg', 'temp', 'cl_sample', 'nce_chunk'}

@@ -1,4 +1,5 @@
 """The baselines with graphs between items against plain float64 matrices."""
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -27,8 +28,10 @@ from conftest import (
     triple_losses,
     unit_features,
 )
+from scipy import sparse
 
 from Benchmark import Plain
+from DataHandler import UserRows
 from Model import slot
 
 
@@ -114,6 +117,12 @@ def test_freedom_keeps_interactions_of_rare_nodes(rng):
     differences = (counts - expected).abs() / (400 * 0.5) ** 0.5  # each a difference of two counts of 400 draws
     assert differences.max() < 5
     assert torch.corrcoef(torch.stack([counts.double(), chances]))[0, 1] > 0.5
+
+
+def test_freedom_keeps_a_whole_share_whole(rng):
+    model = make_model('freedom', make_dataset(rng, WIDTHS), '--edge_drop 0.8')
+    model.rows = UserRows(sparse.csr_matrix(np.ones((5, 2))))
+    assert model.drawn().sum() == 2
 
 
 def test_an_item_without_features_has_no_link_in_freedom(rng):
