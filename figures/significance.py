@@ -4,9 +4,10 @@
                                             first is compared with the others
     --run --data_dir DIR [--seeds S ...]    make the ablation's runs that are missing
 
-Without --runs: results/tiktok/ablation/full beside its variants there and the baselines; and, as the table
-significance_models, on each data set MDMNS, and the simple model (`SIMPLE`) that is best on validation, beside every
-model of the table of results. MDMNS is there the point that its sweep chose; where it was not swept, it is left out.
+Without --runs: results/tiktok/ablation/full beside its variants there and the baselines, and the two contrasts after
+the published number of epochs; and, as the table significance_models, on each data set MDMNS, and the simple model
+(`SIMPLE`) that is best on validation, beside every model of the table of results. MDMNS is there the point that its
+sweep chose; where it was not swept, it is left out.
 The last columns of that table are of the fresh seeds alone: those that had no part in the choice of either's point.
 
 Test Recall@20 of every user, at the epoch chosen on validation, averaged over the seeds that both models have; models
@@ -45,6 +46,7 @@ from Utils.Errors import InputError
 
 NAME = 'significance'
 LONGER = 'cl0-d64'
+CONTRASTS = {'cl1-50': 'multi-level contrast, 50 epochs', 'cl0-50': 'cross-modal contrast, 50 epochs'}
 SIMPLE = ('pop', 'itemknn', 'ease', 'ials', 'mfbpr')  # neither a graph nor features
 LEVEL = 0.05
 SEED = 421  # of the bootstrap
@@ -224,6 +226,13 @@ def default_runs(options, flags):
                   **{folder.parent.name: model_name(folder.parent.name) for folder in baselines}}
 
 
+def contrasts(root):
+    """MDMNS with multi-level contrast beside cross-modal, for the published number of epochs; root: their folder."""
+    found = testable(models([run for name in CONTRASTS for run in find_runs(root, name)], CONTRASTS))
+    first = CONTRASTS['cl1-50']
+    return compared(found, first) if first in found else ()
+
+
 def beside_all(root):
     """Rows of every data set in root: MDMNS, where its sweep is there, and the best simple model beside the others; the
     two beside each other once."""
@@ -250,7 +259,10 @@ def main(argv=None):
     tested = testable(found)
     if next(iter(tested), '') != name_of(first) or len(tested) < 2:
         raise none_there(NAME, f'{first}, or none to compare it with, that has its per_user.npz')
-    comparisons, protocols = corrected(list(compared(tested, name_of(first)))), gaps(found)
+    comparisons = list(compared(tested, name_of(first)))
+    if not options.runs:
+        comparisons += contrasts(options.root.parent / 'mdmns')
+    comparisons, protocols = corrected(comparisons), gaps(found)
     write_tables(NAME, comparisons, options, [line_of(row) for row in comparisons])
     write_tables('protocols', protocols, options)
     if not options.runs and (rows := corrected(list(beside_all(options.root.parent.parent)))):

@@ -287,6 +287,16 @@ def test_mdmns_and_the_best_simple_model_beside_all_others(tmp_path, rng):
     assert all(row['fresh seeds'] == '' for row in rows)
 
 
+def test_the_two_contrasts_after_the_published_epochs(tmp_path, rng):
+    ids, chances = np.arange(300), rng.random(300)
+    for name, gain in (('cl1-50', 0.1), ('cl0-50', 0)):
+        assert not list(significance.contrasts(tmp_path)), 'one alone is not compared'
+        save_run(tmp_path / name / 'seed1', '', 1, [chances.mean() + gain] * 2, (ids, chances + gain))
+    row, = significance.contrasts(tmp_path)
+    assert (row['model'], row['beside'], row['kind']) == (*significance.CONTRASTS.values(), 'variant')
+    assert row['difference'] == pytest.approx(0.1)
+
+
 def test_seeds_that_had_no_part_in_the_choice(tmp_path, rng):
     """They are compared once more alone. A closed form is the same for every seed; of one point none chose."""
     ids, chances = np.arange(300), rng.random(300)
