@@ -16,7 +16,7 @@ from Experiments.Jobs import Job, settings_by
 from Experiments.SavedRuns import find_runs, told
 from figures.runs import chosen as named, command_line, none_there, provide, read_command_line, write_tables
 from figures.search import NAME as SEARCH, REFERENCE
-from figures.variants import costs, p_values, row
+from figures.variants import beside, costs, row
 from Utils.Command import run_command
 
 NAME, CHOSEN = 'parts', 'chosen'
@@ -62,9 +62,9 @@ def main(argv=None):
              for name in named(list(declared), options.variants, 'variants') for seed in options.seeds],
             NAME, options, flags)
     found = {CHOSEN: reference, **{name: runs for name in declared if (runs := find_runs(options.root, name))}}
-    p, cost, rows = p_values(found, CHOSEN), costs(NAME), {CHOSEN: (CHOSEN, ''), **declared}
-    write_tables(NAME, [row(rows[name][0], name, rows[name][1], runs, reference, p.get(name), cost.get(name), CHOSEN)
-                        for name, runs in found.items()], options)
+    results, cost, rows = beside(found, CHOSEN), costs(NAME), {CHOSEN: (CHOSEN, ''), **declared}
+    write_tables(NAME, [row(rows[name][0], name, rows[name][1], runs, reference, results.get(name), cost.get(name),
+                            CHOSEN) for name, runs in found.items()], options)
 
 
 if __name__ == '__main__':

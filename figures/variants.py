@@ -3,8 +3,8 @@
     --run --data_dir DIR [--seeds S ...]    make the runs in results/tiktok/variants that are missing
 
 A folder per variant; variants.csv and .md have a row for each, empty where no run is there: test Recall and NDCG at the
-epoch chosen on validation, Recall less that of `released` with the same seeds, the p-value of that by bootstrap over
-users after Holm's correction for all variants, and an epoch as a multiple of that of `released`, as figures/costs.py
+epoch chosen on validation, Recall less that of `released` with the same seeds, with an interval and p by bootstrap over
+users, p after Holm's correction for all variants, and an epoch as a multiple of that of `released`, as figures/costs.py
 has measured it.
 """
 import csv
@@ -65,24 +65,26 @@ def costs(table):
         return {row['variant']: row['times the released'] for row in csv.DictReader(file) if row['table'] == table}
 
 
-def row(about, name, flags, runs, reference, p_value, cost, of='released'):
-    """cost: as in `costs`; of: what the runs of the reference are called."""
+def row(about, name, flags, runs, reference, result, cost, of='released'):
+    """result: as in `beside`; cost: as in `costs`; of: what the runs of the reference are called."""
     chosen = [metrics for run in runs if (metrics := run.test('val'))]
     less = less_full(runs, reference)
     return {'about': about, 'variant': name, 'flags': f'`{flags}`' if flags else '', 'seeds': len(runs) or '',
             'validation Recall@20': spread(run.result['best_val']['val']['recall'] for run in runs),
             **{f'{title}@20': spread(metrics[key] for metrics in chosen)
                for key, title in (('recall', 'Recall'), ('ndcg', 'NDCG'))},
-            f'Recall@20 less that of {of}': f'{np.mean(less):+.4f}' if less else '',
-            'p (Holm)': '' if p_value is None else f'{p_value:.2g}',
+            f'Recall@20 less that of {of} (95 % interval)': (
+                '{:+.4f} ({:+.4f} to {:+.4f})'.format(*(-result[key] for key in ('difference', 'high', 'low')))
+                if result else f'{np.mean(less):+.4f}' if less else ''),
+            'p (Holm)': f'{result["p bootstrap (Holm)"]:.2g}' if result else '',
             'epoch, times the released': cost or ''}
 
 
-def p_values(found, reference='released'):
-    """name -> p of its difference from the reference, where both have runs with figures of every user."""
+def beside(found, reference='released'):
+    """name -> the reference's comparison with it, where both have runs with figures of every user."""
     kept = testable({name: {run.seed: run for run in runs} for name, runs in found.items()})
     rows = corrected(list(compared(kept, reference))) if reference in kept else []
-    return {row['beside']: row['p bootstrap (Holm)'] for row in rows}
+    return {row['beside']: row for row in rows}
 
 
 def main(argv=None):
@@ -93,10 +95,10 @@ def main(argv=None):
     for name, runs in found.items():
         for run in runs if found['released'] else ():
             check_alone('full' if name == 'released' else name, flags_of(name), run, found['released'][0])
-    p = p_values({name: runs for name, runs in found.items() if runs})
+    results = beside({name: runs for name, runs in found.items() if runs})
     cost = costs(NAME)
-    write_tables(NAME, [row(VARIANTS[name][0], name, VARIANTS[name][1], runs, found['released'], p.get(name),
-                            cost.get(name))
+    write_tables(NAME, [row(VARIANTS[name][0], name, VARIANTS[name][1], runs, found['released'],
+                            results.get(name), cost.get(name))
                         for name, runs in found.items()], options)
 
 

@@ -170,19 +170,24 @@ def test_variants(tmp_path, to, made, monkeypatch):
                                for table, cost in (('parts', '9.99'), ('variants', '2.00'))])
     base = f'{variants.BASE} {variants.EPOCHS}'
 
-    def save(name, seed, recalls, flags=''):
+    def save(name, seed, recalls, flags='', values=None):
         save_run(root / name / f'seed{seed}', f'{base} {variants.flags_of(name)} {flags}', seed, recalls,
-                 (users, np.full(40, recalls[-2])))
+                 (users, np.full(40, recalls[-2]) if values is None else values))
 
     save('released', 1, [0.1, 0.2])
     save('released', 2, [0.3, 0.2])
     save('softmax', 2, [0.5, 0.2])
+    save('drawn', 2, [0.4, 0.2], values=np.append(np.full(38, 0.3), [2, 2.5]))  # many like `released`, two far better
     variants.main(['--root', str(root), '--to', str(to)])
     rows = {row['variant']: row for row in rows_of(to / 'variants.csv')}
     assert list(rows) == list(variants.VARIANTS)
     assert float(rows['released']['Recall@20']) == pytest.approx(0.2)
-    assert rows['softmax']['Recall@20 less that of released'] == '+0.2000'
-    assert rows['softmax']['p (Holm)'] == '4e-05'
+    less = {name: rows[name]['Recall@20 less that of released (95 % interval)'] for name in ('softmax', 'drawn')}
+    assert less['softmax'] == '+0.2000 (+0.2000 to +0.2000)'
+    mean, low, _, high = less['drawn'].replace('(', '').replace(')', '').split()
+    assert mean == '+0.0975'
+    assert 0 <= float(low) < 0.05 < 0.2 < float(high)
+    assert rows['softmax']['p (Holm)'] == '8e-05'
     assert rows['softmax']['epoch, times the released'] == '2.00'
     empty = {name: value for name, value in rows['fused-joint'].items() if name not in ('about', 'variant', 'flags')}
     assert set(empty.values()) == {''}

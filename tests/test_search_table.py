@@ -86,7 +86,7 @@ def test_parts_of_what_was_chosen(tmp_path, to, made):
         ('bpr', 'joint', 0.03, 0.2, 2), ('softmax', 'joint', 0.03, 0, 2)]
     rows = {row['variant']: row for row in rows_of(to / 'parts.csv')}
     assert list(rows) == ['chosen', 'bpr', 'no-diffusion']
-    assert rows['bpr']['Recall@20 less that of chosen']
+    assert rows['bpr']['Recall@20 less that of chosen (95 % interval)']
     assert rows['bpr']['p (Holm)']
     with pytest.raises(InputError, match="--variants got 'fused-joint'"):
         parts.main([*command, '--run', '--variants', 'fused-joint'])
