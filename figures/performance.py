@@ -8,8 +8,9 @@
 Without --runs: MDMNS's runs of `MDMNS` and the baselines' in results/<data>/baselines/<model>/chosen. Runs that differ
 in their seed alone make one row; a model that was not run has none of our figures. Published figures are those of
 published_table2.csv; an impossible cell of theirs is marked with !: Precision@K below Recall@K / K, or, with one
-test item per user, not equal to it. Writes performance.png, .csv and .md, and without --runs grids.csv and .md: every
-run of the sweeps.
+test item per user, not equal to it. Writes performance.png, .csv and .md, and without --runs grids.csv and .md, every
+run of the sweeps, and suites.csv and .md: what other suites' own code reaches on TikTok's matrices (other_suites.csv)
+beside what our sweeps chose there.
 
 Fresh seeds are those that had no part in the choice of a sweep's point.
 """
@@ -290,6 +291,18 @@ def line_of(row):
             FRESH: row.get(FRESH, '')}
 
 
+def suites(rows):
+    """Rows of other_suites.csv, one seed each, beside the row of what our sweep of that model chose on TikTok."""
+    swept = {row['model']: row for row in rows if row['data set'] == DATA and '(of ' in row.get('settings', '')}
+    for other in read_csv('other_suites.csv'):
+        name = model_name(other['model'])
+        ours = swept.get(name, {})
+        yield {'model': name, 'suite': other['suite'], 'its points': other['points'],
+               'its Recall@20': other['recall'], 'its NDCG@20': other['ndcg'], 'our seeds': ours.get('seeds', ''),
+               **{f'our {title}@20': ours.get(f'{CHOSEN} {metric}', '')
+                  for metric, title in (('recall', 'Recall'), ('ndcg', 'NDCG'))}}
+
+
 def main(argv=None):
     parser = command_line(NAME, __doc__, RESULTS, seeds=(421, 1, 2), runs=True, variants=False)
     add_parts(parser)
@@ -301,6 +314,7 @@ def main(argv=None):
     if not options.runs and (grids := list(grid_rows(options.root))):
         write_csv(options.to / 'grids.csv', grids)
         write_markdown('grids', grids, options.to, PAGES if options.publish else ())
+        write_tables('suites', list(suites(rows)), options)
     if runs:
         write_markdown('summary', summary(rows), options.to, PAGES if options.publish else ())
         draw(rows, options.to / f'{NAME}.png')

@@ -74,6 +74,10 @@ def test_run_makes_the_published_table(made, tables, tmp_path, to):
         ('baby', 'lightgcn', 'gnn_layer 1', 'yes'), ('baby', 'lightgcn', 'gnn_layer 2', ''),
         ('tiktok', 'lightgcn', 'gnn_layer 1', 'yes'), ('tiktok', 'lightgcn', 'gnn_layer 2', ''),
         ('tiktok', 'vbpr', 'reg 0.1', 'yes'), ('tiktok', 'vbpr', 'reg 1', '')]
+    beside = {row['model']: row for row in rows_of(to / 'suites.csv')}
+    assert beside['VBPR']['our Recall@20'] == rows[1]['selected on validation recall']
+    assert beside['VBPR']['its Recall@20'] == '0.0433'
+    assert beside['MGCN']['our Recall@20'] == '', 'not swept'
     made.clear()
     performance.main(['--run', '--seeds', '421', '2', '--root', str(root), '--data_dir', str(tables),
                       '--to', str(to)])
