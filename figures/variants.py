@@ -57,12 +57,17 @@ def flags_of(name):
     return f'{MULTI_LEVEL} {VARIANTS[name][1]}'.strip()
 
 
+def measured():
+    """The rows of what figures/costs.py has measured."""
+    if not COSTS.is_file():
+        return []
+    with open(COSTS, newline='') as file:
+        return list(csv.DictReader(file))
+
+
 def costs(table):
     """variant -> an epoch as a multiple of the released setting's, as figures/costs.py measured it."""
-    if not COSTS.is_file():
-        return {}
-    with open(COSTS, newline='') as file:
-        return {row['variant']: row['times the released'] for row in csv.DictReader(file) if row['table'] == table}
+    return {row['variant']: row['times the released'] for row in measured() if row['table'] == table}
 
 
 def row(about, name, flags, runs, reference, result, cost, of='released'):

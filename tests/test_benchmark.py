@@ -3,12 +3,14 @@ import shlex
 
 import pytest
 import torch
+from saved_runs import rows_of
 
 from Benchmark.__main__ import epoch_row, main, relative_difference
 from Benchmark.Epochs import costs
 from Benchmark.Stages import STAGES, Problem, Shape, epoch_counts, plain_needs, work
+from Experiments.Tables import write_csv
 from figures import variants
-from figures.costs import wanted
+from figures.costs import main as time_variants, wanted
 from Params import parse
 from Utils.Errors import InputError
 
@@ -56,6 +58,20 @@ def test_every_variant_and_the_chosen_setting_are_timed():
     assert {name for table, name in found if table == variants.NAME} == set(variants.VARIANTS)
     assert (found['variants', 'softmax'].loss, found['variants', 'released'].loss) == ('softmax', 'bpr')
     assert (found['parts', 'chosen'].dims, found['parts', 'guidance-none'].guidance) == ((100,), 'none')
+
+
+def test_only_what_is_missing_is_timed(tmp_path, monkeypatch):
+    there = [{'table': table, 'variant': name, 'an epoch': '1.00 s', 'times the released': '1.00'}
+             for table, name, _ in wanted() if name != 'drawn']
+    write_csv(tmp_path / 'there.csv', there)
+    monkeypatch.setattr(variants, 'COSTS', tmp_path / 'there.csv')
+    monkeypatch.setattr('figures.costs.costs', lambda device, data_dir, some: (
+        {'table': table, 'variant': name, 'an epoch': '2.00 s', 'times the released': '2.00'} for table, name, _ in some))
+    for flags, timed in (('--missing', {'drawn'}), ('', {row['variant'] for row in there} | {'drawn'})):
+        time_variants([*flags.split(), '--to', str(tmp_path / 'to')])
+        rows = rows_of(tmp_path / 'to' / 'there.csv')
+        assert len(rows) == len(there) + 1
+        assert {row['variant'] for row in rows if row['an epoch'] == '2.00 s'} == timed
 
 
 @pytest.mark.parametrize(('flags', 'sentence'), [('--device cuda', '--device is for --published'),
