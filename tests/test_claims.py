@@ -165,11 +165,11 @@ CLAIMS = {
     'is below the lowest of our seeds 421, 1 and 2 in twelve epochs, below all six of ours in seven, and below their '
     'mean in each from epoch 11 on': lambda: below_all_of_ours() == 12 and below_the_six() == (7, 11),
     'which lies below all six of ours in seven of its twenty epochs': lambda: below_the_six()[0] == 7,
-    'the worst value of a grid costs up to three quarters of the Recall. Other flags cost up to a quarter, but `alpha` '
-    'of iALS four fifths':
+    'the worst value of a grid costs up to four fifths of the Recall. Other flags cost up to a quarter, but `alpha` of '
+    'iALS as much':
         lambda: [min(value for (_, _, flags), value in worst_of_grids().items() if wanted(flags)) for wanted in (
             {('reg',)}.__contains__, lambda flags: not {'reg', 'alpha'} & {*flags}, {('alpha',)}.__contains__)]
-        == [pytest.approx(bound, abs=0.04) for bound in (0.25, 0.75, 0.2)],
+        == [pytest.approx(bound, abs=0.04) for bound in (0.2, 0.75, 0.2)],
     'LightGCN, SGL and NCL pass every published model without features on all three data sets':
         lambda: all(min(ours(data, 'LightGCN', 'SGL', 'NCL').values()) > best_plain(data)
                     for data in ('tiktok', 'baby', 'sports')),
@@ -302,10 +302,10 @@ CLAIMS = {
         lambda: [(f'{float(row["Recall@20"]):.4f}', f'{float(row["of the other"]):.4f}',
                   f'{float(row["p bootstrap (Holm)"]):.2g}') for row in rows_of(FIGURES / 'significance.csv')
                  if row['model'] == CONTRASTS['cl1-50']] == [('0.1125', '0.1054', '0.01')],
-    'On Sports with brand and category LATTICE (0.1048), DiffMM (0.1036), MGCN (0.1015), MDMNS (0.1014) and SLMRec '
+    'On Sports with brand and category LATTICE (0.1048), DiffMM (0.1036), MDMNS (0.1014), MGCN (0.1014) and SLMRec '
     '(0.1003) are above every model without features, of which EASE (0.0951) is the highest':
         lambda: [(name, f'{ours("sports")[name]:.4f}') for name in highest(ours('sports'), 6)]
-        == [('LATTICE', '0.1048'), ('DiffMM', '0.1036'), ('MGCN', '0.1015'), ('MDMNS', '0.1014'), ('SLMRec', '0.1003'),
+        == [('LATTICE', '0.1048'), ('DiffMM', '0.1036'), ('MDMNS', '0.1014'), ('MGCN', '0.1014'), ('SLMRec', '0.1003'),
             ('EASE', '0.0951')],
     'it reaches test Recall@20 0.0783 on TikTok, the best on validation of four weights of the contrast and the '
     'largest of them (1; 0.1: 0.0754, 0.01: 0.0684, 0.001: below popularity), one seed':
