@@ -79,7 +79,8 @@ def row(about, name, flags, runs, reference, result, cost, of='released'):
             **{f'{title}@20': spread(metrics[key] for metrics in chosen)
                for key, title in (('recall', 'Recall'), ('ndcg', 'NDCG'))},
             f'Recall@20 less that of {of} (95 % interval)': (
-                '{:+.4f} ({:+.4f} to {:+.4f})'.format(*(-result[key] for key in ('difference', 'high', 'low')))
+                '{:+.4f} ({:+.4f} to {:+.4f})'.format(*(0 - round(result[key], 4)
+                                                        for key in ('difference', 'high', 'low')))
                 if result else f'{np.mean(less):+.4f}' if less else ''),
             'p (Holm)': f'{result["p bootstrap (Holm)"]:.2g}' if result else '',
             'epoch, times the released': cost or ''}
