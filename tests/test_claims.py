@@ -279,9 +279,9 @@ CLAIMS = {
     'takes 16 of the 25 s of an epoch with `--cl_method 0`':
         lambda: round(20 * sum(seconds('tiktok', 'fusion', 'denoiser_step', 'sampling'))) == 16
         and [round(value) for value in seconds('tiktok', 'epoch, cl_method 0')] == [25],
-    'without them it has 0.1088 ± 0.0010 (-0.0040, -0.0067 to -0.0013, p = 0.033 after Holm\'s correction), three seeds. '
-    'On one seed it has 0.0819 with BPR, at what was found for the softmax, and 0.1007 with the joint output. Nothing '
-    'else is told apart from noise':
+    'without them it has 0.1088 ± 0.0010 (-0.0040, -0.0067 to -0.0013, p = 0.033 after Holm\'s correction), three '
+    'seeds. On one seed it has 0.0819 with BPR, at what was found for the softmax, and 0.1007 with the joint output. '
+    'Nothing else is told apart from noise':
         lambda: {row['variant']: (f'{float(row["Recall@20"]):.4f}', row['seeds'])
                  for row in rows_of(FIGURES / 'parts.csv') if row['p (Holm)'] and float(row['p (Holm)']) < 0.05}
         == {'bpr': ('0.0819', '1'), 'fused-joint': ('0.1007', '1'), 'items-none': ('0.1088', '3')}
