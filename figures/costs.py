@@ -1,7 +1,7 @@
 """What an epoch of each variant costs beside one of the released setting: python figures/costs.py --data_dir DIR
 
 Of the variants of figures/variants.py and of the parts of figures/parts.py that have runs, with TikTok's matrices and
-stand-in features, on the CPU: about 22 minutes on two cores on which nothing else is at work. Writes variants_cost.csv,
+stand-in features, on the CPU: about 20 minutes on two cores on which nothing else is at work. Writes variants_cost.csv,
 whose last column those two scripts show. With --missing only those that the published one lacks are timed, whose rows
 are kept.
 """
