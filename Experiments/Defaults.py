@@ -4,10 +4,11 @@
 
 A model's own defaults are the values of the flags that its grid names, at one point of the grid: the one whose mean
 validation Recall, as a share of the best point's, is highest over the data sets whose sweep is finished (a point that
-was not run on one counts 0 there), or over all that were begun where none is. Where the sweep of a data set chose
-another point, its values stand below that data set's name. Flags that the grid does not name keep the defaults of
-Params.py, so that a sweep by these grids is the same with these defaults and without. A model that no sweep is there
-for keeps what it has or, where that is nothing, gets the first values of its grid; MDMNS keeps its published defaults.
+was not run on one counts 0 there, one that was evaluated more or less often is the same point), or over all that were
+begun where none is. Where the sweep of a data set chose another point, its values stand below that data set's name.
+Flags that the grid does not name keep the defaults of Params.py, so that a sweep by these grids is the same with these
+defaults and without. A model that no sweep is there for keeps what it has or, where that is nothing, gets the first
+values of its grid; MDMNS keeps its published defaults.
 """
 import argparse
 import csv
@@ -53,6 +54,11 @@ def points_of(path, flags):
     return {values: mean(those) for values, those in recalls.items()}
 
 
+def point_of(values):
+    """What is trained: how often it is evaluated is no part of that."""
+    return {flag: value for flag, value in json.loads(values).items() if flag != 'tstEpoch'}
+
+
 def is_finished(path):
     """Whether all points of a sweep.csv's sweep were run, or pruned."""
     swept = read_json(path.with_name('sweep.json'), ('points', 'finished'))
@@ -66,7 +72,8 @@ def own_of(sweeps, counted):
     """
     best = {data: max(points, key=points.get) for data, points in sweeps.items()}
     everywhere = list(dict.fromkeys(values for points in sweeps.values() for values in points))
-    shares = {values: mean(sweeps[data].get(values, 0) / sweeps[data][best[data]] for data in counted)
+    shares = {values: mean(max(recall for other, recall in [(values, 0), *sweeps[data].items()]
+                               if point_of(other) == point_of(values)) / sweeps[data][best[data]] for data in counted)
               for values in everywhere}
     base = json.loads(max(shares, key=shares.get))
     differing = {data: {flag: value for flag, value in json.loads(values).items() if value != base[flag]}

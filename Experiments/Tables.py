@@ -44,6 +44,12 @@ def replacing(path):
         partial.unlink(missing_ok=True)
 
 
+def read_csv(path):
+    """Its rows as dictionaries of strings."""
+    with open(path, newline='') as file:
+        return list(csv.DictReader(file))
+
+
 def write_csv(path, rows, columns=None):
     """rows: dictionaries; keys that are not among the columns (default: all keys) are left out."""
     rows = [{name: cell for column, value in row.items()

@@ -3,7 +3,6 @@
 Writes dataset.csv and dataset.md, and dataset.png: how interactions spread over users and items. A data set without a
 folder is left out; Datasets/README.md says where the files come from.
 """
-import csv
 import sys
 from itertools import combinations
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from DataHandler import SPLITS, load_dataset
 from Datasets.check import split_facts, table_one
-from Experiments.Tables import FIGURES
+from Experiments.Tables import FIGURES, read_csv
 from figures.runs import command_line, read_command_line, write_tables
 from figures.style import COLOURS, save
 from Utils.Command import run_command
@@ -67,8 +66,7 @@ def draw(found, path):
 def main(argv=None):
     options, _ = read_command_line(command_line(NAME, __doc__), argv)
     data_dir = Path(options.data_dir)
-    with open(FIGURES / 'published_table1.csv', newline='') as file:
-        published = list(csv.DictReader(file))
+    published = read_csv(FIGURES / 'published_table1.csv')
     absent = [row['folder'] for row in published if not (data_dir / row['folder']).is_dir()]
     where = 'Datasets/README.md says where they come from; give their folder with --data_dir'
     if len(absent) == len(published):

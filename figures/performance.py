@@ -14,7 +14,6 @@ beside what our sweeps chose there.
 
 Fresh seeds are those that had no part in the choice of a sweep's point.
 """
-import csv
 import re
 import sys
 from dataclasses import asdict
@@ -27,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments.Grids import points_of, read_grids, words_of
 from Experiments.SavedRuns import by_settings, find_runs, given_runs, read_json, told
 from Experiments.Sources import Several
-from Experiments.Tables import FIGURES, PAGES, spread, write_csv, write_markdown
+from Experiments.Tables import FIGURES, PAGES, read_csv, spread, write_csv, write_markdown
 from Experiments.Words import labels, what_was_run
 from figures.runs import (
     BASE,
@@ -72,16 +71,12 @@ def impossible(recall, precision, one_test_item):
     return too_low or (one_test_item and too_high)
 
 
-def read_csv(name):
-    with open(FIGURES / name, newline='') as file:
-        return list(csv.DictReader(file))
-
-
 def published():
     """The rows of the paper's table: data set, model, its three figures, and whether they are impossible."""
-    folders = {row['dataset']: row['folder'] for row in read_csv('published_table1.csv')}
-    single = {folders[row['data set']] for row in read_csv('dataset.csv') if row['most test items of a user'] == '1'}
-    for row in read_csv('published_table2.csv'):
+    folders = {row['dataset']: row['folder'] for row in read_csv(FIGURES / 'published_table1.csv')}
+    single = {folders[row['data set']] for row in read_csv(FIGURES / 'dataset.csv')
+              if row['most test items of a user'] == '1'}
+    for row in read_csv(FIGURES / 'published_table2.csv'):
         figures = {f'published {name}': float(row[name]) for name in METRICS}
         yield {'data set': row['dataset'], 'model': row['model'], **figures,
                'impossible': '!' if impossible(figures['published recall'], figures['published precision'],
@@ -95,7 +90,7 @@ def key(name):
 
 def model_name(name):
     """A model's name in the paper, or, of a model that it lacks, in our code."""
-    paper = {key(row['model']): row['model'] for row in read_csv('published_table2.csv')}
+    paper = {key(row['model']): row['model'] for row in read_csv(FIGURES / 'published_table2.csv')}
     return paper.get(name, MODELS[name].__name__)
 
 
@@ -138,13 +133,12 @@ def grid_rows(root):
     for swept in sorted(root.glob('*/baselines/*/sweep.json')):
         chosen = read_json(swept)['chosen']['settings']
         path = swept.with_name('sweep.csv')
-        with open(path, newline='') as file:
-            for row in csv.DictReader(file):
-                settings = dict(list(row.items())[:list(row).index('seed')])
-                yield {'data set': path.parts[-4], 'model': path.parts[-2], 'settings': point_of(settings),
-                       **{name: row[name] for name in ('seed', 'epochs', 'epoch')},
-                       **{f'{split} Recall@20': f'{float(row[f"{split}_recall"]):.4f}' for split in ('val', 'test')},
-                       'seconds': f'{float(row["seconds"]):.0f}', 'chosen': 'yes' if settings == chosen else ''}
+        for row in read_csv(path):
+            settings = dict(list(row.items())[:list(row).index('seed')])
+            yield {'data set': path.parts[-4], 'model': path.parts[-2], 'settings': point_of(settings),
+                   **{name: row[name] for name in ('seed', 'epochs', 'epoch')},
+                   **{f'{split} Recall@20': f'{float(row[f"{split}_recall"]):.4f}' for split in ('val', 'test')},
+                   'seconds': f'{float(row["seconds"]):.0f}', 'chosen': 'yes' if settings == chosen else ''}
 
 
 def ours(groups, names):
@@ -205,7 +199,7 @@ def draw(rows, path):
     rows = [row for row in rows if 'seeds' in row]
     datasets = list(dict.fromkeys(row['data set'] for row in rows))
     mdmns = {row['data set']: row['published recall'] for row in published() if key(row['model']) == 'mdmns'}
-    facts = {row['folder']: row for row in read_csv('published_table1.csv')}
+    facts = {row['folder']: row for row in read_csv(FIGURES / 'published_table1.csv')}
     most = max(sum(row['data set'] == dataset for row in rows) for dataset in datasets)
     figure, panels = plt.subplots(1, len(datasets), figsize=(3.5 * len(datasets) + 0.6, 0.21 * most + 1.7),
                                   squeeze=False)
@@ -247,7 +241,8 @@ def summary(rows):
     first = {}
     for row in rows:
         first.setdefault((row['data set'], row['model']), row)
-    titles = {row['folder']: row['dataset'].removeprefix('Amazon-') for row in read_csv('published_table1.csv')}
+    titles = {row['folder']: row['dataset'].removeprefix('Amazon-')
+              for row in read_csv(FIGURES / 'published_table1.csv')}
     best = {max((chosen_recall(row), model) for (dataset, model), row in first.items() if dataset == folder)
             for folder in titles}
     best = {model for recall, model in best if recall}
@@ -271,7 +266,7 @@ def chosen_recall(row):
 def default_runs(options, flags):
     wanted = (not options.models or 'mdmns' in options.models) and (not options.data or DATA in options.data)
     jobs = jobs_of(MDMNS, options, flags) if wanted else []
-    datasets = list(dict.fromkeys(row['dataset'] for row in read_csv('published_table2.csv')))
+    datasets = list(dict.fromkeys(row['dataset'] for row in read_csv(FIGURES / 'published_table2.csv')))
     found = list(sweeps(options, flags, GRIDS, 'baselines', datasets)) if options.run else []
     if (options.models or options.data) and not jobs + found:
         raise InputError('Of these models none is run on these data sets: the log says which need features, and '
@@ -294,7 +289,7 @@ def line_of(row):
 def suites(rows):
     """Rows of other_suites.csv, one seed each, beside the row of what our sweep of that model chose on TikTok."""
     swept = {row['model']: row for row in rows if row['data set'] == DATA and '(of ' in row.get('settings', '')}
-    for other in read_csv('other_suites.csv'):
+    for other in read_csv(FIGURES / 'other_suites.csv'):
         name = model_name(other['model'])
         ours = swept.get(name, {})
         yield {'model': name, 'suite': other['suite'], 'its points': other['points'],

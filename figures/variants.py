@@ -7,7 +7,6 @@ epoch chosen on validation, Recall less that of `released` with the same seeds, 
 users, p after Holm's correction for all variants, and an epoch as a multiple of that of `released`, as figures/costs.py
 has measured it.
 """
-import csv
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments.SavedRuns import find_runs
-from Experiments.Tables import FIGURES, spread
+from Experiments.Tables import FIGURES, read_csv, spread
 from figures.ablation import EPOCHS, check_alone, less_full
 from figures.runs import BASE, MULTI_LEVEL, command_line, jobs_of, provide, read_command_line, write_tables
 from figures.significance import compared, corrected, testable
@@ -59,10 +58,7 @@ def flags_of(name):
 
 def measured():
     """The rows of what figures/costs.py has measured."""
-    if not COSTS.is_file():
-        return []
-    with open(COSTS, newline='') as file:
-        return list(csv.DictReader(file))
+    return read_csv(COSTS) if COSTS.is_file() else []
 
 
 def costs(table):

@@ -147,6 +147,14 @@ def test_own_defaults_are_the_best_point_over_the_data_sets():
     assert differing == {'one': {'reg': 1}}
 
 
+def test_a_point_is_the_same_however_often_it_is_evaluated():
+    once, thrice = ({reg: json.dumps({'reg': reg, 'tstEpoch': every}) for reg in (1, 2, 3)} for every in (1, 3))
+    sweeps = {'one': {once[1]: 0.5, once[2]: 0.4}, 'two': {thrice[3]: 0.5, thrice[2]: 0.4}}
+    base, differing = own_of(sweeps, sweeps)
+    assert base['reg'] == 2
+    assert differing == {'one': {'reg': 1}, 'two': {'reg': 3, 'tstEpoch': 3}}
+
+
 @pytest.mark.parametrize(('finished', 'reg'), [(1, 0.25), (4, 0.5)])
 def test_a_sweep_that_is_not_finished_does_not_choose_the_defaults(tmp_path, finished, reg):
     """On `most` reg 0.5 is far better, which counts if all of its points were run."""
