@@ -157,11 +157,14 @@ CLAIMS = {
     'is below the lowest of our seeds 421, 1 and 2 in twelve epochs, below all six of ours in seven, and below their '
     'mean in each from epoch 11 on': lambda: beside_released(421, 1, 2)[0] == 12 and beside_released() == (7, 11),
     'which lies below all six of ours in seven of its twenty epochs': lambda: beside_released()[0] == 7,
-    'the worst value of a grid costs up to four fifths of the Recall. Other flags cost up to a quarter, but `alpha` of '
-    'iALS as much':
-        lambda: [min(value for (_, _, flags), value in worst_of_grids().items() if wanted(flags)) for wanted in (
-            {('reg',)}.__contains__, lambda flags: not {'reg', 'alpha'} & {*flags}, {('alpha',)}.__contains__)]
-        == [pytest.approx(bound, abs=0.04) for bound in (0.2, 0.75, 0.2)],
+    'the worst value of a grid costs up to four fifths of the Recall. Other flags cost up to three tenths, but `alpha` '
+    'of iALS four fifths and `ssl_reg` of NCL on Sports three quarters':
+        lambda: [min(value for place, value in worst_of_grids().items() if wanted(*place)) for wanted in (
+            lambda data, model, flags: flags == ('reg',),
+            lambda data, model, flags: not {'reg', 'alpha'} & {*flags} and (data, model) != ('sports', 'ncl'),
+            lambda data, model, flags: flags == ('alpha',),
+            lambda data, model, flags: (data, model, flags) == ('sports', 'ncl', ('ssl_reg',)))]
+        == [pytest.approx(bound, abs=0.04) for bound in (0.2, 0.7, 0.2, 0.25)],
     'LightGCN, SGL and NCL pass every published model without features on all three data sets':
         lambda: all(min(ours(data, 'LightGCN', 'SGL', 'NCL').values()) > best_plain(data)
                     for data in ('tiktok', 'baby', 'sports')),
@@ -204,19 +207,20 @@ CLAIMS = {
     '(0.1121 ± 0.0029) is not told apart from MGCN, SGL or LightGCN':
         lambda: all(float(searched('tiktok', 'p (Holm)')[name]) > 0.05 for name in ('MGCN', 'SGL', 'LightGCN')),
     'LATTICE (0.1048) and DiffMM (0.1036) have the highest Recall, on one seed each: MDMNS (0.1014) is not told apart '
-    'from them':
+    'from them, nor from NCL (0.0985)':
         lambda: [(name, f'{ours("sports")[name]:.4f}') for name in (*highest(ours('sports'), 2), 'MDMNS')]
         == [('LATTICE', '0.1048'), ('DiffMM', '0.1036'), ('MDMNS', '0.1014')]
+        and f'{ours("sports")["NCL"]:.4f}' == '0.0985'
         and all(float(row['p bootstrap (Holm)']) > 0.05 for row in rows_of(FIGURES / 'significance_models.csv')
-                if (row['data set'], row['model']) == ('sports', 'MDMNS') and row['beside'] in ('LATTICE', 'DiffMM')),
+                if (row['data set'], row['model']) == ('sports', 'MDMNS') and row['beside'] in ('LATTICE', 'DiffMM', 'NCL')),
     'Searched alike it reaches 0.1121 ± 0.0029, implicit ALS 0.1172 ± 0.0012, MGCN 0.1111 ± 0.0015, SGL 0.1102 ± '
     '0.0015. None of them, nor LightGCN, is told apart from it. Its NDCG, 0.0496 ± 0.0007, has the highest mean':
         lambda: max((float(value), name) for name, value in searched('tiktok', 'NDCG@20').items())[1] == 'MDMNS'
         and recall_of('search', 'model', 'MDMNS', 'IALS', 'MGCN', 'SGL')
         == ['0.1121 ± 0.0029', '0.1172 ± 0.0012', '0.1111 ± 0.0015', '0.1102 ± 0.0015']
         and all(float(searched('tiktok', 'p (Holm)')[name]) > 0.05 for name in ('IALS', 'MGCN', 'SGL', 'LightGCN')),
-    'On Sports** MDMNS (0.1000 ± 0.0015) is above implicit ALS (0.0950 ± 0.0009) and EASE in Recall, and beside EASE in '
-    'NDCG. It is below LATTICE (0.1048) and DiffMM (0.1036) of Table II, each at one point and one seed':
+    'On Sports** MDMNS (0.1000 ± 0.0015) is above implicit ALS (0.0950 ± 0.0009) and EASE in Recall, and beside EASE '
+    'in NDCG. It is below LATTICE (0.1048) and DiffMM (0.1036) of Table II, each at one point and one seed':
         lambda: recall_of('search', 'model', 'MDMNS', 'IALS', data='sports') == ['0.1000 ± 0.0015', '0.0950 ± 0.0009']
         and all(float(searched('sports', 'p (Holm)')[name]) < 0.05
                 and searched('sports', 'MDMNS less that (95 % interval)')[name].startswith('+')
@@ -306,10 +310,10 @@ CLAIMS = {
                   f'{float(row["p bootstrap (Holm)"]):.2g}') for row in rows_of(FIGURES / 'significance.csv')
                  if row['model'] == CONTRASTS['cl1-50']] == [('0.1125', '0.1054', '0.01')],
     'On Sports with brand and category LATTICE (0.1048), DiffMM (0.1036), MGCN (0.1014), MDMNS (0.1014) and SLMRec '
-    '(0.1003) are above every model without features, of which EASE (0.0951) is the highest':
+    '(0.1003) are above every model without features, of which NCL (0.0985) is the highest':
         lambda: [(name, f'{ours("sports")[name]:.4f}') for name in highest(ours('sports'), 6)]
         == [('LATTICE', '0.1048'), ('DiffMM', '0.1036'), ('MGCN', '0.1014'), ('MDMNS', '0.1014'), ('SLMRec', '0.1003'),
-            ('EASE', '0.0951')],
+            ('NCL', '0.0985')],
     'it reaches test Recall@20 0.0783 on TikTok, the best on validation of four weights of the contrast and the '
     'largest of them (1; 0.1: 0.0754, 0.01: 0.0684, 0.001: below popularity), one seed':
         lambda: [(row['ssl_reg'], f'{float(row["test_recall"]):.4f}')
@@ -324,11 +328,11 @@ CLAIMS = {
         lambda: highest(ours('sports', 'FREEDOM', 'LightGCN'), 1) == ['LightGCN']
         and f'{ours("sports")["FREEDOM"]:.4f}' == '0.0897',
     'The best epoch is among the last three that were allowed for NGCF on TikTok, LightGCN and NCL on Baby, LightGCN, '
-    'LATTICE, VBPR and FREEDOM on Sports':
+    'SGL, LATTICE, VBPR and FREEDOM on Sports':
         lambda: {(row['data set'], row['model']) for row in rows_of(FIGURES / 'grids.csv')
                  if row['chosen'] and int(row['epochs']) > 1 and int(row['epoch']) >= int(row['epochs']) - 3}
-        == {('tiktok', 'ngcf'), ('baby', 'lightgcn'), ('baby', 'ncl'), ('sports', 'lightgcn'), ('sports', 'lattice'),
-            ('sports', 'vbpr'), ('sports', 'freedom')},
+        == {('tiktok', 'ngcf'), ('baby', 'lightgcn'), ('baby', 'ncl'), ('sports', 'lightgcn'), ('sports', 'sgl'),
+            ('sports', 'lattice'), ('sports', 'vbpr'), ('sports', 'freedom')},
     'On Baby SGL, NCL, LightGCN and implicit ALS stand beside the published DiffKG':
         lambda: beside(ours('baby', 'SGL', 'NCL', 'LightGCN', 'IALS'), published('baby', 'DiffKG')),
     'EASE (0.0815) and ItemKNN (0.0801), solved in closed form, come near tuned LightGCN (0.0848)':
