@@ -212,7 +212,8 @@ CLAIMS = {
         == [('LATTICE', '0.1048'), ('DiffMM', '0.1036'), ('MDMNS', '0.1014')]
         and f'{ours("sports")["NCL"]:.4f}' == '0.0985'
         and all(float(row['p bootstrap (Holm)']) > 0.05 for row in rows_of(FIGURES / 'significance_models.csv')
-                if (row['data set'], row['model']) == ('sports', 'MDMNS') and row['beside'] in ('LATTICE', 'DiffMM', 'NCL')),
+                if (row['data set'], row['model']) == ('sports', 'MDMNS')
+                and row['beside'] in ('LATTICE', 'DiffMM', 'NCL')),
     'Searched alike it reaches 0.1121 ± 0.0029, implicit ALS 0.1172 ± 0.0012, MGCN 0.1111 ± 0.0015, SGL 0.1102 ± '
     '0.0015. None of them, nor LightGCN, is told apart from it. Its NDCG, 0.0496 ± 0.0007, has the highest mean':
         lambda: max((float(value), name) for name, value in searched('tiktok', 'NDCG@20').items())[1] == 'MDMNS'
