@@ -142,7 +142,7 @@ class MDMNS(nn.Module):
         return {name: self.projections[slot(name)](table) for name, table in self.features.items()}
 
     def layers(self, users, items):
-        """sum_{l=0..gnn_layer} A^l [users; items], or with --layers mean that over gnn_layer + 1."""
+        """sum_{l=0..gnn_layer} A^l [users; items], or with --layers mean that over gnn_layer + 1 (LightGCN, SIGIR 2020)."""
         totals = [users, items]
         for _ in range(self.settings.gnn_layer):
             users, items = self.adj(users, items)
@@ -184,7 +184,8 @@ class MDMNS(nn.Module):
                 for name, pair in hidden.items()}
 
     def items_from_alike(self, modalities):
-        """item_lambda N_m^item_layers E_i (I, d) of these modalities; nothing without --item_lambda."""
+        """item_lambda N_m^item_layers E_i (I, d) of these modalities (LATTICE, ACM MM 2021; fixed as in FREEDOM, ACM MM
+        2023); nothing without --item_lambda."""
         return {name: self.settings.item_lambda * through(graph, self.item_embeds, self.settings.item_layers)
                 for name, graph in self.item_graphs.items() if name in modalities}
 

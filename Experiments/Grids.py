@@ -116,14 +116,14 @@ def points_of(grid):
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
-def edges_of(grid, point):
-    """Flags of which the point has the lowest or the highest of three numbers or more, so that a better value may lie
+def edges_of(grid, point, least=3):
+    """Flags of which the point has the lowest or the highest of `least` numbers or more, so that a better value may lie
     beyond."""
     found = []
     for flag, values in grid.items():
         with suppress(ValueError):
             numbers = sorted({float(value) for value in values}) if not isinstance(values, Range) else ()
-            if len(numbers) > 2 and float(point[flag]) in (numbers[0], numbers[-1]):
+            if len(numbers) >= least and float(point[flag]) in (numbers[0], numbers[-1]):
                 found.append(flag)
     return found
 

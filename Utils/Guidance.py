@@ -53,7 +53,8 @@ class Guidance(nn.Module):
 
     The latter is the fusion of SPEC section 3 as a row (B, I) beside the noised one, with what that draws at random
     trained: nodes of users from their profiles, nodes V (I, h) of items from the other modalities, one convolution
-    each over the noised row x and over the training graph's degrees, and the products of both. The layers C_u and, for
+    each over the noised row x and over the training graph's degrees, and the products of both. Its guess g, whose loss
+    reaches no denoiser, is left out. The layers C_u and, for
     `profile`, A begin at zero, so that training begins where the denoiser sees its row alone. Nothing depends on the
     other rows of the batch, and x comes in by x V alone, so that it can be sampled with (Utils/FastSampling.py). What
     it costs beside the denoiser is 2 h/w of its products.

@@ -1,4 +1,5 @@
-"""Graphs between items: each is linked to the items whose features are most like its own."""
+"""Graphs between items: each is linked to the items whose features are most like its own (Zhang et al., "Mining Latent
+Structures for Multimedia Recommendation" (LATTICE), ACM MM 2021)."""
 import torch
 
 from Utils.Errors import require_at_most

@@ -22,11 +22,12 @@ class Ranking:
              over a sample); scores cosine(u, i)
 
     a_j = n_j^loss_pop / mean over items of that, n_j the training interactions of j: as if negatives were drawn with
-    chances in proportion to n_j^loss_pop. 0: all items alike; 1: as if they were the batch's other positives, without
-    the correction of Yi et al., RecSys 2019; in between, Mikolov et al., NeurIPS 2013. Above 0 an item without training
-    interactions is no negative. The gradient at a negative is in proportion to a_j exp(s_uj): the lower the
-    temperature, the more the hard ones count. Cosines do not change with the length of a row, so that no decay of
-    lengths holds them in check; what does is the temperature.
+    chances in proportion to n_j^loss_pop. 0: all items alike; 1: as if they were the batch's other positives; in
+    between, Mikolov et al., NeurIPS 2013. With 0 nothing is drawn by popularity, so that there is nothing to correct,
+    as there is for sampled negatives (Yi et al., RecSys 2019). Above 0 an item without training interactions is no
+    negative. The gradient at a negative is in proportion to a_j exp(s_uj): the lower the temperature, the more the hard
+    ones count. Cosines do not change with the length of a row, so that no decay of lengths holds them in check; what
+    does is the temperature.
     """
 
     def __init__(self, settings, rows):

@@ -26,13 +26,17 @@ PARTS = {
     'bpr': ('loss', '--loss bpr'),
     'fused-released': ('fused', '--fused released'),
     'fused-joint': ('fused', '--fused joint'),
+    'fused-trained': ('fused', '--fused trained'),
+    'fused-scored': ('fused', '--fused trained --score fused'),  # as the paper's figure has it
     'items-none': ('item graphs', '--item_lambda 0'),
     'items': ('item graphs', '--item_lambda 0.3'),
     'no-modal-graphs': ('modal graphs', '--ris_adj_lambda 0'),
     'no-diffusion': ('modal graphs', '--ris_adj_lambda 0 --ssl_reg 0'),  # the cross-modal contrast sees them, too
     'rebuilt-released': ('modal graphs', '--rebuild_from all --rebuild_k 1 --rebuild_weights equal'),
+    'rebuilt-noised': ('modal graphs', '--sampling_steps 5'),
     'guidance-none': ('guidance', '--guidance none'),
     'guidance-learned': ('guidance', '--guidance learned'),
+    'guidance-profile': ('guidance', '--guidance profile'),
     'no-contrast': ('contrast', '--ssl_reg 0'),
     'multi-level': ('contrast', '--cl_method 1 --cl_sample 1024'),
     'wide-denoisers': ('denoisers', '--dims 1000')}

@@ -147,10 +147,14 @@ def ours(groups, names):
         epochs = sorted({run.n_epochs for run in group})
         yield {'data set': group[0].dataset, 'model': group[0].settings['model'], 'label': name,
                'settings': run_in_words(group[0]), 'epochs': '-'.join(map(str, dict.fromkeys((epochs[0], epochs[-1])))),
-               'seeds': len(group),
+               'seeds': len(group), 'features': features_of(group[0]),
                **{f'{title} {metric}': spread(run.test(split)[metric] for run in group if run.test(split))
                   for split, title in PROTOCOLS.items() for metric in METRICS},
                FRESH: fresh_recall(group)}
+
+
+def features_of(run):
+    return ' + '.join(run.settings['modalities']) if MODELS[run.settings['model']].needs_features else ''
 
 
 def fresh_recall(runs):
@@ -168,7 +172,8 @@ def told_apart(groups):
 
 
 def merged(paper, groups):
-    """The paper's rows, ours in that of the same model; further ones of that model, and models of ours alone, below."""
+    """The paper's rows, ours in that of the same model; further ones of that model below, and then models that the paper
+    lacks, those with features last."""
     places = {}
     for group in groups:
         places.setdefault((group[0].dataset, group[0].settings['model']), []).append(group)
@@ -177,7 +182,8 @@ def merged(paper, groups):
     for row in paper:
         first, *others = found.pop((row['data set'], key(row['model'])), [{}])
         rows += [{**first, **row}, *({**other, 'model': row['model']} for other in others)]
-    rows += [{**row, 'model': model_name(row['model'])} for those in found.values() for row in those]
+    rows += [{**row, 'model': model_name(row['model'])}
+             for place in sorted(found, key=lambda place: MODELS[place[1]].needs_features) for row in found[place]]
     order = list(dict.fromkeys(row['data set'] for row in rows))
     return sorted(rows, key=lambda row: order.index(row['data set']))
 
@@ -212,6 +218,8 @@ def draw(rows, path):
             panel.axvline(mdmns[dataset], color=GREY, lw=1.2, ls=':')
             title += (f'\ndotted: MDMNS as published\n(d = {facts[dataset]["mdmns_latdim"]}, '
                       f'{len(facts[dataset]["modalities"].split(","))} modalities)')
+        if features := next((row['features'] for row in mine if row['features']), ''):
+            title += f'\nours: with {features}'
         panel.set_yticks(range(len(mine)), [short_name(row) for row in mine], fontsize=7)
         panel.set_ylim(len(mine) - 0.4, -0.6)
         panel.set_title(title, fontsize=8)
@@ -277,7 +285,8 @@ def default_runs(options, flags):
 
 def line_of(row):
     """A row of the table as the pages have it: three metrics to a cell."""
-    paper = ' / '.join(f'{row[f"published {metric}"]:.4f}' for metric in METRICS) if 'impossible' in row else ''
+    paper = ' / '.join(f'{row[f"published {metric}"]:.4f}' for metric in METRICS) if 'impossible' in row else (
+        'not in the paper' if row['model'] not in {other['model'] for other in published()} else '')
     return {'data set': row['data set'], 'model': row['model'],
             'published R / N / P@20': f'{paper} {row.get("impossible", "")}'.strip(),
             **{name: row.get(name, '') for name in ('settings', 'epochs', 'seeds')},
@@ -304,7 +313,7 @@ def main(argv=None):
     options, flags = read_command_line(parser, argv)
     runs = given_runs(options.runs) if options.runs else default_runs(options, flags)
     rows = merged(published(), by_settings(runs))
-    write_tables(NAME, [{name: value for name, value in row.items() if name != 'label'} for row in rows], options,
+    write_tables(NAME, [{name: value for name, value in row.items() if name not in ('label', 'features')} for row in rows], options,
                  [line_of(row) for row in rows])
     if not options.runs and (grids := list(grid_rows(options.root))):
         write_csv(options.to / 'grids.csv', grids)

@@ -9,24 +9,27 @@ Then the chosen point with every seed; the fresh ones are all but 421. A sweep e
 
 search.csv and .md have a row for each model and data set: what was chosen, and test Recall and NDCG at the epoch chosen
 on validation; beside every other model MDMNS's Recall less its own over the seeds of both, with a confidence interval
-and p by bootstrap over users, p after Holm's correction for all rows.
+and p by bootstrap over users. search_grids.csv and .md have the same beside all models that were not searched, at the
+point that their grid chose (Table II), and beside MDMNS's own. p is after Holm's correction for all rows of both.
+search_points.csv has every point, those that were pruned and those of searches that are not at their end, too.
 """
 import sys
 from pathlib import Path
 from statistics import mean
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from Experiments.SavedRuns import find_runs, read_json
+from Experiments.Grids import name_of
+from Experiments.SavedRuns import find_runs, read_json, read_metrics
 from Experiments.Sources import Several
-from Experiments.Tables import FIGURES, spread
-from figures.performance import FRESH, fresh_recall, model_name, point_of
+from Experiments.Tables import FIGURES, spread, write_csv
+from figures.performance import FRESH, fresh_recall, model_name, point_of, run_in_words
 from figures.runs import command_line, none_there, provide, read_command_line, write_tables
 from figures.significance import compared, corrected, testable
 from figures.sweeps import add_parts, sweeps
 from Utils.Command import run_command
 from Utils.Errors import InputError
 
-NAME = 'search'
+NAME, GRID = 'search', 'baselines'  # folders of sweeps in results/<data>
 RESULTS = Path('results')
 GRIDS = FIGURES.parent / 'Baselines' / 'search.json'
 TRIALS = {'tiktok': 24, 'sports': 12}  # points of each model
@@ -39,33 +42,67 @@ def how(data):
 
 
 def found_in(folder):
-    """model -> {seed: run} of the chosen points of the searches in a folder."""
+    """model -> {seed: run} of the chosen points of the sweeps in a folder."""
     found = {sweep.parent.name: {run.seed: run for run in find_runs(sweep.parent, 'chosen')}
              for sweep in sorted(folder.glob('*/sweep.json'))}
     return {model: runs for model, runs in found.items() if runs}
 
 
-def comparisons(root):
-    """(data set, model) -> the comparison of MDMNS with it, p corrected for all of them."""
+def tuned(folder):
+    """(search or grid, model) -> {seed: run} of a data set's folder: the grid's point where there was no search, and of
+    MDMNS both."""
+    searched = found_in(folder / NAME)
+    return {**{(NAME, model): runs for model, runs in searched.items()},
+            **{(GRID, model): runs for model, runs in found_in(folder / GRID).items()
+               if model not in searched or model == REFERENCE}}
+
+
+def comparisons(found):
+    """(data set, search or grid, model) -> the comparison of MDMNS as it was searched with it, p corrected for all of
+    them; found: data set -> what is tuned there."""
     rows = []
-    for folder in sorted(root.glob(f'*/{NAME}')):
-        kept = testable(found_in(folder))
-        for row in compared(kept, REFERENCE) if REFERENCE in kept else ():
-            rows.append({'data set': folder.parent.name, **row})
-    return {(row['data set'], row['beside']): row for row in corrected(rows)} if rows else {}
+    for data, models in found.items():
+        kept = testable(models)
+        for row in compared(kept, (NAME, REFERENCE)) if (NAME, REFERENCE) in kept else ():
+            rows.append({'data set': data, **row})
+    return {(row['data set'], *row['beside']): row for row in corrected(rows)} if rows else {}
 
 
-def row_of(folder, model, runs, result):
-    swept, runs = read_json(folder / model / 'sweep.json', ('chosen', 'points')), list(runs.values())
-    less = '{difference:+.4f} ({low:+.4f} to {high:+.4f})'.format(**result) if result else ''
-    return {'data set': folder.parent.name, 'model': model_name(model), 'chosen': point_of(swept['chosen']['settings']),
+def less(result):
+    """The last columns of a row; empty without a comparison."""
+    return {'MDMNS less that (95 % interval)': '{difference:+.4f} ({low:+.4f} to {high:+.4f})'.format(**result)
+            if result else '', 'p (Holm)': f'{result["p bootstrap (Holm)"]:.2g}' if result else ''}
+
+
+def row_of(data, model, runs, swept, result):
+    runs = list(runs.values())
+    return {'data set': data, 'model': model_name(model), 'chosen': point_of(swept['chosen']['settings']),
             'points': swept['points'], 'pruned': swept.get('pruned', 0), 'seeds': len(runs),
             'validation Recall@20': spread(run.result['best_val']['val']['recall'] for run in runs),
             'Recall@20': spread(run.test('val')['recall'] for run in runs),
             FRESH: fresh_recall(runs),
-            'NDCG@20': spread(run.test('val')['ndcg'] for run in runs),
-            'MDMNS less that (95 % interval)': less,
-            'p (Holm)': f'{result["p bootstrap (Holm)"]:.2g}' if result else ''}
+            'NDCG@20': spread(run.test('val')['ndcg'] for run in runs), **less(result)}
+
+
+def grid_row_of(data, model, runs, result):
+    return {'data set': data, 'model': model_name(model), 'its grid': run_in_words(next(iter(runs.values()))),
+            'shared seeds': result['shared seeds'], 'Recall@20 of MDMNS': f'{result["Recall@20"]:.4f}',
+            'its Recall@20': f'{result["of the other"]:.4f}', **less(result)}
+
+
+def points(root):
+    """A row for every point that a search has begun, the best of each first."""
+    for folder in sorted(root.glob(f'*/{NAME}/*')):
+        chosen = read_json(folder / 'sweep.json', ('chosen',))['chosen']['settings']
+        rows = []
+        for path in folder.glob('*=*/seed*/metrics.csv'):
+            metrics, point = read_metrics(path), path.parent.parent.name
+            rows.append({'data set': folder.parent.parent.name, 'model': model_name(folder.name), 'point': point,
+                         'epochs': len(metrics),
+                         'best validation Recall@20': max(row['val_recall'] for row in metrics),
+                         'state': 'chosen' if point == name_of(chosen) and (folder / 'chosen').is_dir() else
+                         'finished' if (path.parent / 'result.json').is_file() else 'stopped'})
+        yield from sorted(rows, key=lambda row: (-row['best validation Recall@20'], row['point']))
 
 
 def main(argv=None):
@@ -77,14 +114,22 @@ def main(argv=None):
         raise InputError('None of these models is searched on these data sets: the log says which need features, and '
                          '--data_dir which data sets are there.')
     provide([job for sweep in found for job in sweep.jobs], NAME, options, flags, Several(found))
-    results, rows = comparisons(options.root), []
-    for folder in sorted(options.root.glob(f'*/{NAME}')):
-        mine = [row_of(folder, model, runs, results.get((folder.parent.name, model)))
-                for model, runs in found_in(folder).items()]
+    tables = {folder.parent.name: tuned(folder.parent) for folder in sorted(options.root.glob(f'*/{NAME}'))}
+    results, rows, beside = comparisons(tables), [], []
+    for data, models in tables.items():
+        mine = [row_of(data, model, runs, read_json(options.root / data / NAME / model / 'sweep.json',
+                                                    ('chosen', 'points')), results.get((data, NAME, model)))
+                for (place, model), runs in models.items() if place == NAME]
         rows += sorted(mine, key=lambda row: -mean(row['Recall@20'].values))
+        beside += sorted((grid_row_of(data, model, runs, results[data, GRID, model])
+                          for (place, model), runs in models.items() if (data, GRID, model) in results and place == GRID),
+                         key=lambda row: row['its Recall@20'], reverse=True)
     if not rows:
         raise none_there(NAME, options.root / next(iter(TRIALS)) / NAME)
     write_tables(NAME, rows, options)
+    write_csv(options.to / f'{NAME}_points.csv', list(points(options.root)))
+    if beside:
+        write_tables(f'{NAME}_grids', beside, options)
 
 
 if __name__ == '__main__':

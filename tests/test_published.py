@@ -25,7 +25,7 @@ DATA = ROOT.parent / 'shared' / 'data'
 TABLES = {ablation: ['ablation'], approximations: ['cl_sample', 'precision'], curves: ['curves', 'released'],
           groups: ['groups', 'found'], model: ['model'], performance: ['performance', 'grids', 'suites'],
           sensitivity: ['sensitivity'], significance: ['significance', 'significance_models', 'protocols'],
-          parts: ['parts'], search: ['search'], variants: ['variants']}
+          parts: ['parts'], search: ['search', 'search_grids'], variants: ['variants']}
 
 
 def texts_of(figure):
@@ -86,6 +86,13 @@ def test_published_tables_are_what_comes_of_the_saved_runs(script, to, monkeypat
             assert row.keys() == other.keys()
             assert {column for column in row if not same(row[column], other[column])} == set()
         assert (to / f'{name}.md').read_text() == (FIGURES / f'{name}.md').read_text()
+
+
+def test_every_point_of_the_searches_is_published():
+    expected = {(path.parts[-5], path.parts[-3]) for path in (ROOT / 'results').glob('*/search/*/*=*/*/metrics.csv')}
+    rows = rows_of(FIGURES / 'search_points.csv')
+    assert {(row['data set'], row['point']) for row in rows} == expected
+    assert [{name: str(value) for name, value in row.items()} for row in search.points(ROOT / 'results')] == rows
 
 
 def tables_in(page):

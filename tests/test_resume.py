@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TINY = '--latdim 8 --dims 16 --guide_fused_hidden_dim 4 --batch 64 --topk 5 --lr 0.02 --device cpu --epoch 4'
 METHODS = ('--cl_method 0', '--cl_method 1 --keepRate 1 --sampling_noise',
            '--guidance learned --rebuild_from new --rebuild_weights sample --loss softmax --loss_pop 1 --item_lambda 1',
+           '--guidance profile --sampling_steps 2 --fused trained --score fused --decay outputs --cl_method 1',
+           '--fused joint --layers mean --decay batch', '--model lightgcn --loss softmax --tstEpoch 1',
            *(f'--model {name} --tstEpoch 1 --clusters 5 --neighbours 9' for name in BASELINES))
 
 
