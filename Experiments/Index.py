@@ -17,8 +17,8 @@ from Params import Parser, parse
 from Utils.Command import run_command
 from Utils.Errors import InputError
 
-STUDIES = ('ablation', 'baselines', 'cl0-d64', 'cl1-d64', 'cl1-d64-sample1024', 'hccf-program', 'mdmns', 'parts',
-           'precision', 'search', 'sensitivity', 'variants')
+STUDIES = ('ablation', 'baselines', 'cl0-d64', 'cl1-d64', 'cl1-d64-sample1024', 'mdmns', 'parts', 'precision',
+           'search', 'sensitivity', 'tried', 'variants')
 OWN_COLUMNS = ('data', 'model', 'modalities', 'seed')  # not among the flags
 METRICS = ('recall', 'ndcg', 'precision')
 

@@ -24,7 +24,7 @@ CHOICES = {'cl_method', 'routing'}  # numbers that are names
                                              if model != 'pop'])
 def test_the_same_budget(model, data):
     grid, flags = read_grids(GRIDS, model, data)
-    assert len(points_of(grid)) in {0: [4], 1: [5, 6], 2: [6, 8, 12]}[moves(data, model)]
+    assert len(points_of(grid)) in {0: [4], 1: [5, 6], 2: [6, 8, 9]}[moves(data, model)]
     if not MODELS[model].closed_form:
         patience, every = (flags[flags.index(f'--{flag}') + 1] for flag in ('patience', 'tstEpoch'))
         assert (patience, every) == ('10', '1' if model in EVERY_EPOCH[data] else '3')
