@@ -142,7 +142,8 @@ class MDMNS(nn.Module):
         return {name: self.projections[slot(name)](table) for name, table in self.features.items()}
 
     def layers(self, users, items):
-        """sum_{l=0..gnn_layer} A^l [users; items], or with --layers mean that over gnn_layer + 1 (LightGCN, SIGIR 2020)."""
+        """sum_{l=0..gnn_layer} A^l [users; items], or with --layers mean that over gnn_layer + 1 (LightGCN, SIGIR
+        2020)."""
         totals = [users, items]
         for _ in range(self.settings.gnn_layer):
             users, items = self.adj(users, items)

@@ -172,8 +172,8 @@ def told_apart(groups):
 
 
 def merged(paper, groups):
-    """The paper's rows, ours in that of the same model; further ones of that model below, and then models that the paper
-    lacks, those with features last."""
+    """The paper's rows, ours in that of the same model; further ones of that model below, and then models that the
+    paper lacks, those with features last."""
     places = {}
     for group in groups:
         places.setdefault((group[0].dataset, group[0].settings['model']), []).append(group)
@@ -313,8 +313,8 @@ def main(argv=None):
     options, flags = read_command_line(parser, argv)
     runs = given_runs(options.runs) if options.runs else default_runs(options, flags)
     rows = merged(published(), by_settings(runs))
-    write_tables(NAME, [{name: value for name, value in row.items() if name not in ('label', 'features')} for row in rows], options,
-                 [line_of(row) for row in rows])
+    write_tables(NAME, [{name: value for name, value in row.items() if name not in ('label', 'features')}
+                        for row in rows], options, [line_of(row) for row in rows])
     if not options.runs and (grids := list(grid_rows(options.root))):
         write_csv(options.to / 'grids.csv', grids)
         write_markdown('grids', grids, options.to, PAGES if options.publish else ())

@@ -121,8 +121,9 @@ def main(argv=None):
                                                     ('chosen', 'points')), results.get((data, NAME, model)))
                 for (place, model), runs in models.items() if place == NAME]
         rows += sorted(mine, key=lambda row: -mean(row['Recall@20'].values))
-        beside += sorted((grid_row_of(data, model, runs, results[data, GRID, model])
-                          for (place, model), runs in models.items() if (data, GRID, model) in results and place == GRID),
+        beside += sorted((grid_row_of(data, model, runs, results[data, place, model])
+                          for (place, model), runs in models.items()
+                          if place == GRID and (data, place, model) in results),
                          key=lambda row: row['its Recall@20'], reverse=True)
     if not rows:
         raise none_there(NAME, options.root / next(iter(TRIALS)) / NAME)

@@ -15,8 +15,9 @@ def moves(data, model):
     return CONTENT['moved'].get(data, {}).get(model, 0)
 
 
+# as docs/RESULTS.md says
 EVERY_EPOCH = {'tiktok': {'mmgcn', 'ials', 'diffmm', 'mdmns'}, 'baby': {'ials', 'mmgcn', 'diffmm', 'mdmns'},
-               'sports': {'ials', 'mmgcn', 'diffmm', 'mdmns', 'mgcn', 'mmgcl', 'slmrec', 'clcrec'}}  # as RESULTS.md says
+               'sports': {'ials', 'mmgcn', 'diffmm', 'mdmns', 'mgcn', 'mmgcl', 'slmrec', 'clcrec'}}
 CHOICES = {'cl_method', 'routing'}  # numbers that are names
 
 

@@ -88,8 +88,17 @@ def test_published_tables_are_what_comes_of_the_saved_runs(script, to, monkeypat
         assert (to / f'{name}.md').read_text() == (FIGURES / f'{name}.md').read_text()
 
 
+def test_every_run_that_is_tested_over_users_has_its_users():
+    """One without would be left out of the comparison, and the row would still give its seed."""
+    runs = [path.parent for study in ('search', 'baselines')
+            for path in (ROOT / 'results').glob(f'*/{study}/*/chosen/*/result.json')]
+    assert len(runs) > 100
+    assert [str(folder) for folder in runs if not (folder / 'per_user.npz').is_file()] == []
+
+
 def test_every_point_of_the_searches_is_published():
-    expected = {(path.parts[-5], path.parts[-3]) for path in (ROOT / 'results').glob('*/search/*/*=*/*/metrics.csv')}
+    expected = {(path.parts[-6], path.parts[-3])
+                for path in (ROOT / 'results').glob('*/search/*/*=*/*/metrics.csv')}
     rows = rows_of(FIGURES / 'search_points.csv')
     assert {(row['data set'], row['point']) for row in rows} == expected
     assert [{name: str(value) for name, value in row.items()} for row in search.points(ROOT / 'results')] == rows
