@@ -61,6 +61,7 @@ ROUNDING = 0.5e-4  # of a published figure of four decimals
 SHOWN = ('mdmns', 'diffmm', 'bm3', 'lattice', 'lightgcn', 'sgl', 'ease', 'ials', 'itemknn', 'popularity')
 METRICS = ('recall', 'ndcg', 'precision')
 BEST, CHOSEN, FRESH = 'best on test', 'selected on validation', 'Recall@20, fresh seeds'
+ASIDE = ('label', 'features', 'lacking')  # of a row, for the picture and the pages alone
 PROTOCOLS = {'test': BEST, 'val': CHOSEN}
 
 
@@ -98,7 +99,7 @@ def run_in_words(run):
     """What was run: modalities, if any are used, and settings; of a sweep's choice what was chosen, of how many points,
     and whether its grid was moved since the best point lay on an edge (what all points have in common is in
     Baselines/grids.json)."""
-    settings, model = run.settings, run.settings['model']
+    model = run.settings['model']
     swept = run.folder.parent.parent / 'sweep.json'
     if run.folder.parent.name == 'chosen' and swept.is_file():
         words = chosen_settings(run, swept)
@@ -106,7 +107,12 @@ def run_in_words(run):
         words = what_was_run(run, ())
     else:
         words = what_was_run(run, ('latdim', 'cl_method') if model == 'mdmns' else ('latdim',))
-    return f'{"+".join(settings["modalities"])}, {words}' if MODELS[model].needs_features else words
+    features = features_of(run)
+    return f'{features}, {words}' if features else words
+
+
+def features_of(run):
+    return '+'.join(run.settings['modalities']) if MODELS[run.settings['model']].needs_features else ''
 
 
 def chosen_settings(run, path):
@@ -153,10 +159,6 @@ def ours(groups, names):
                FRESH: fresh_recall(group)}
 
 
-def features_of(run):
-    return ' + '.join(run.settings['modalities']) if MODELS[run.settings['model']].needs_features else ''
-
-
 def fresh_recall(runs):
     """Recall@20 of the seeds that had no part in the choice of the sweep's point; '' where all or none had."""
     fresh = [run for run in runs if not run.chose]
@@ -182,7 +184,7 @@ def merged(paper, groups):
     for row in paper:
         first, *others = found.pop((row['data set'], key(row['model'])), [{}])
         rows += [{**first, **row}, *({**other, 'model': row['model']} for other in others)]
-    rows += [{**row, 'model': model_name(row['model'])}
+    rows += [{**row, 'model': model_name(row['model']), 'lacking': True}
              for place in sorted(found, key=lambda place: MODELS[place[1]].needs_features) for row in found[place]]
     order = list(dict.fromkeys(row['data set'] for row in rows))
     return sorted(rows, key=lambda row: order.index(row['data set']))
@@ -219,7 +221,7 @@ def draw(rows, path):
             title += (f'\ndotted: MDMNS as published\n(d = {facts[dataset]["mdmns_latdim"]}, '
                       f'{len(facts[dataset]["modalities"].split(","))} modalities)')
         if features := next((row['features'] for row in mine if row['features']), ''):
-            title += f'\nours: with {features}'
+            title += f'\nours: with {features.replace("+", " + ")}'
         panel.set_yticks(range(len(mine)), [short_name(row) for row in mine], fontsize=7)
         panel.set_ylim(len(mine) - 0.4, -0.6)
         panel.set_title(title, fontsize=8)
@@ -286,7 +288,7 @@ def default_runs(options, flags):
 def line_of(row):
     """A row of the table as the pages have it: three metrics to a cell."""
     paper = ' / '.join(f'{row[f"published {metric}"]:.4f}' for metric in METRICS) if 'impossible' in row else (
-        'not in the paper' if row['model'] not in {other['model'] for other in published()} else '')
+        'not in the paper' if 'lacking' in row else '')
     return {'data set': row['data set'], 'model': row['model'],
             'published R / N / P@20': f'{paper} {row.get("impossible", "")}'.strip(),
             **{name: row.get(name, '') for name in ('settings', 'epochs', 'seeds')},
@@ -313,7 +315,7 @@ def main(argv=None):
     options, flags = read_command_line(parser, argv)
     runs = given_runs(options.runs) if options.runs else default_runs(options, flags)
     rows = merged(published(), by_settings(runs))
-    write_tables(NAME, [{name: value for name, value in row.items() if name not in ('label', 'features')}
+    write_tables(NAME, [{name: value for name, value in row.items() if name not in ASIDE}
                         for row in rows], options, [line_of(row) for row in rows])
     if not options.runs and (grids := list(grid_rows(options.root))):
         write_csv(options.to / 'grids.csv', grids)

@@ -19,7 +19,7 @@ from statistics import mean
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from Experiments.Grids import name_of
-from Experiments.SavedRuns import find_runs, read_json, read_metrics, read_run
+from Experiments.SavedRuns import find_runs, read_json, read_metrics
 from Experiments.Sources import Several
 from Experiments.Tables import FIGURES, spread, write_csv
 from figures.performance import FRESH, fresh_recall, model_name, point_of, run_in_words
@@ -93,16 +93,16 @@ def grid_row_of(data, model, runs, result):
 def points(root):
     """A row for every point that a search has begun, the best of each first."""
     for folder in sorted(root.glob(f'*/{NAME}/*')):
-        ended = bool(find_runs(folder, 'chosen'))
-        best = name_of(read_json(folder / 'sweep.json', ('chosen',))['chosen']['settings']) if ended else ''
-        rows = []
+        best, rows = '', []
+        if (folder / 'chosen').is_dir():  # a search that is not at its end has chosen nothing
+            best = name_of(read_json(folder / 'sweep.json', ('chosen',))['chosen']['settings'])
         for path in folder.glob('*=*/seed*/metrics.csv'):
             metrics, point = read_metrics(path), path.parent.parent.name
             rows.append({'data set': folder.parent.parent.name, 'model': model_name(folder.name), 'point': point,
                          'epochs': int(metrics[-1]['epoch']) + 1,
                          'best validation Recall@20': max(row['val_recall'] for row in metrics),
                          'state': 'chosen' if point == best else
-                         'finished' if read_run(path.parent) else 'stopped'})
+                         'finished' if (path.parent / 'result.json').is_file() else 'stopped'})
         yield from sorted(rows, key=lambda row: (-row['best validation Recall@20'], row['point']))
 
 
