@@ -212,15 +212,18 @@ def test_each_run_has_a_slot_of_its_own(launched, tmp_path):
     assert Slot().environment().get('OMP_NUM_THREADS') == os.environ.get('OMP_NUM_THREADS')
 
 
-def test_what_others_hold_is_waited_for(launched, tmp_path, capsys):
+def test_what_others_hold_is_waited_for(launched, tmp_path, capsys, monkeypatch):
     """Of two jobs that others hold one is finished there, the other is given up."""
     jobs = jobs_in(tmp_path, *'abc')
     finishing, dying = Lock(jobs[0].mark('claim')), Lock(jobs[1].mark('claim'))
     assert finishing.take()
     assert dying.take()
 
+    told, say = threading.Event(), Pool.Pool.say_for_whom
+    monkeypatch.setattr(Pool.Pool, 'say_for_whom', lambda pool: (say(pool), told.set()))
+
     def others():
-        time.sleep(0.5)
+        told.wait(30)  # until it waits, however long the third job takes
         jobs[0].folder.mkdir()
         (jobs[0].folder / 'result.json').write_text(json.dumps(RESULT))
         finishing.release()
