@@ -1,6 +1,8 @@
 """Several processes that make a run together, forked from the tests' own, so that nothing has to be loaded again."""
+import faulthandler
 import multiprocessing
 import os
+import socket
 import sys
 import traceback
 from contextlib import suppress
@@ -12,7 +14,7 @@ import torch.distributed as dist
 
 from Main import main
 
-LONGEST = 60  # seconds
+LONGEST = 120  # seconds; a busy machine can be many times slower than one at rest
 
 
 def in_ranks(size, function, folder):
@@ -39,12 +41,21 @@ def main_in_ranks(lines, folder, meanwhile=lambda numbers: None):
 
     meanwhile: called with the process numbers. The code of a process that a signal ended is that, negative.
     """
-    store = dist.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)  # torchrun's
+    listener = socket.create_server(('127.0.0.1', 0))
+    port = listener.getsockname()[1]
+
+    def begin(numbers):
+        # torchrun's; its thread must not run before all are forked, since a fork keeps what locks it holds for ever
+        store = dist.TCPStore('127.0.0.1', port, is_master=True, wait_for_workers=False,
+                              master_listen_fd=listener.detach())
+        meanwhile(numbers)
+        return store
 
     def work(rank):
+        listener.close()
         os.environ |= {'TORCHELASTIC_RUN_ID': 'test', 'RANK': str(rank), 'WORLD_SIZE': str(len(lines)),
                        'LOCAL_RANK': str(rank), 'LOCAL_WORLD_SIZE': str(len(lines)), 'MASTER_ADDR': '127.0.0.1',
-                       'MASTER_PORT': str(store.port), 'TORCHELASTIC_USE_AGENT_STORE': 'True'}
+                       'MASTER_PORT': str(port), 'TORCHELASTIC_USE_AGENT_STORE': 'True'}
         sys.stdout.flush()
         sys.stderr.flush()
         for number, name in ((1, 'out'), (2, 'err')):
@@ -52,7 +63,7 @@ def main_in_ranks(lines, folder, meanwhile=lambda numbers: None):
         sys.stdout, sys.stderr = os.fdopen(1, 'w', closefd=False), os.fdopen(2, 'w', closefd=False)
         return main(lines[rank])
 
-    codes = forked(len(lines), work, True, meanwhile)
+    codes = forked(len(lines), work, True, begin)
     return [(code, (folder / f'err{rank}').read_text()) for rank, code in enumerate(codes)]
 
 
@@ -65,6 +76,7 @@ def forked(size, work, code_alone=False, meanwhile=lambda numbers: None):
 
         def call(rank=rank, theirs=theirs):
             torch.set_num_threads(1)
+            faulthandler.dump_traceback_later(LONGEST - 10)  # pytest shows it where the test fails
             try:
                 result = work(rank)
             except BaseException:
@@ -82,16 +94,23 @@ def forked(size, work, code_alone=False, meanwhile=lambda numbers: None):
         process.start()
         theirs.close()
         processes.append((process, ours))
+    try:
+        return ended(processes, code_alone, meanwhile)
+    finally:  # what a failed test leaves behind would slow those after it
+        for process, _ in processes:
+            process.kill()
+
+
+def ended(processes, code_alone, meanwhile):
     results = []
-    meanwhile([process.pid for process, _ in processes])
+    store = meanwhile([process.pid for process, _ in processes])  # until all have ended
     for process, ours in processes:
         if not code_alone:
             assert ours.poll(LONGEST), 'a rank gives no answer'
             results.append(ours.recv())
         process.join(LONGEST)
-        if process.exitcode is None:
-            process.kill()
-            raise AssertionError('a rank does not end')
+        assert process.exitcode is not None, 'a rank does not end'
         if code_alone:
             results.append(process.exitcode)
+    del store
     return results

@@ -272,7 +272,7 @@ def saved(folder, epochs=2):
     """Wait until a run has saved that many epochs."""
     until = time.monotonic() + LONGEST
     while not ((folder / 'checkpoint.previous.pt').exists() and len(metrics_of(folder)) >= epochs):
-        assert time.monotonic() < until
+        assert time.monotonic() < until, ''.join(path.read_text() for path in folder.parent.glob('err*'))
         time.sleep(0.02)
 
 
