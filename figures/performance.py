@@ -9,8 +9,8 @@ Without --runs: MDMNS's runs of `MDMNS` and the baselines' in results/<data>/bas
 in their seed alone make one row; a model that was not run has none of our figures. Published figures are those of
 published_table2.csv; an impossible cell of theirs is marked with !: Precision@K below Recall@K / K, or, with one
 test item per user, not equal to it. Writes performance.png, .csv and .md, and without --runs grids.csv and .md, every
-run of the sweeps, and suites.csv and .md: what other suites' own code reaches on TikTok's matrices (other_suites.csv)
-beside what our sweeps chose there.
+run of the sweeps, tried.csv and .md, those beside the grids, and suites.csv and .md: what other suites' own code
+reaches on TikTok's matrices (other_suites.csv) beside what our sweeps chose there.
 
 Fresh seeds are those that had no part in the choice of a sweep's point.
 """
@@ -134,14 +134,14 @@ def point_of(settings):
     return ', '.join(f'{name} {value}' for name, value in settings.items())
 
 
-def grid_rows(root):
-    """A row for every run of the baselines' sweeps in root/<data>/baselines/<model>."""
-    for swept in sorted(root.glob('*/baselines/*/sweep.json')):
+def grid_rows(root, study='baselines', title='model'):
+    """A row for every run of the sweeps in root/<data>/<study>/<name>, whose name stands under the title."""
+    for swept in sorted(root.glob(f'*/{study}/*/sweep.json')):
         chosen = read_json(swept)['chosen']['settings']
         path = swept.with_name('sweep.csv')
         for row in read_csv(path):
             settings = dict(list(row.items())[:list(row).index('seed')])
-            yield {'data set': path.parts[-4], 'model': path.parts[-2], 'settings': point_of(settings),
+            yield {'data set': path.parts[-4], title: path.parts[-2], 'settings': point_of(settings),
                    **{name: row[name] for name in ('seed', 'epochs', 'epoch')},
                    **{f'{split} Recall@20': f'{float(row[f"{split}_recall"]):.4f}' for split in ('val', 'test')},
                    'seconds': f'{float(row["seconds"]):.0f}', 'chosen': 'yes' if settings == chosen else ''}
@@ -320,6 +320,9 @@ def main(argv=None):
     if not options.runs and (grids := list(grid_rows(options.root))):
         write_csv(options.to / 'grids.csv', grids)
         write_markdown('grids', grids, options.to, PAGES if options.publish else ())
+        if tried := [{name: cell for name, cell in row.items() if name != 'chosen'}
+                     for row in grid_rows(options.root, 'tried', 'tried')]:
+            write_tables('tried', tried, options)
         write_tables('suites', list(suites(rows)), options)
     if runs:
         write_markdown('summary', summary(rows), options.to, PAGES if options.publish else ())

@@ -23,7 +23,7 @@ from figures import (
 
 DATA = ROOT.parent / 'shared' / 'data'
 TABLES = {ablation: ['ablation'], approximations: ['cl_sample', 'precision'], curves: ['curves', 'released'],
-          groups: ['groups', 'found'], model: ['model'], performance: ['performance', 'grids', 'suites'],
+          groups: ['groups', 'found'], model: ['model'], performance: ['performance', 'grids', 'tried', 'suites'],
           sensitivity: ['sensitivity'], significance: ['significance', 'significance_models', 'protocols'],
           parts: ['parts'], search: ['search', 'search_grids'], variants: ['variants']}
 
