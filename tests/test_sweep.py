@@ -254,7 +254,7 @@ def test_a_run_that_fails_ends_the_sweep_with_its_words(flags, tmp_path, capsys)
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_sweep_cleanly_and_it_goes_on(flags, made, tmp_path, number):
     out = tmp_path / 'sweep'
-    command = ['--grid', 'temp=0.2', *flags, '--epoch', '60', '--checkpoint_every', '0', '--out', str(out)]
+    command = ['--grid', 'temp=0.2', *flags, '--epoch', '25', '--checkpoint_every', '0', '--out', str(out)]
     start = ('import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); '
              'from Experiments.Sweep import main; sys.exit(main(sys.argv[1:]))')
     process = subprocess.Popen([sys.executable, '-c', start, *command], cwd=ROOT, stderr=subprocess.PIPE, text=True,
@@ -277,7 +277,7 @@ def test_a_signal_ends_a_sweep_cleanly_and_it_goes_on(flags, made, tmp_path, num
 
     assert Sweep.main(command) == 0
     assert made == [run]
-    assert [row['epoch'] for row in rows_of(run / 'metrics.csv')] == [str(epoch) for epoch in range(60)]
+    assert [row['epoch'] for row in rows_of(run / 'metrics.csv')] == [str(epoch) for epoch in range(25)]
     assert not list(run.glob('checkpoint*'))
 
 
