@@ -22,7 +22,8 @@ class SLMRec(ModalLightGCN):
         reg  = reg/2 * the squares of all parameters
     and the task (`ssl_task`):
         fac  sum over m = 1 .. M of CE(y_m[p] (k_m(H_m)[p])' / temp), items alone, along a chain from the ids through
-             the modalities in their order: y_0 = H_0, y_m = g_m(y_(m-1)); g_m, k_m linear, d -> d, the last d -> d/2
+             the modalities in their order: y_0 = H_0, y_m = g_m(y_(m-1)); g_m, k_m linear, d -> d, the last d -> d/2; a
+             shift in k_m would move all of a row's products alike, which CE does not see: it has none
         fd   C(O'_u[u], O''_u[u]) + C(O'_i[p], O''_i[p]) of two encodings with dropout (`embed_drop`) after each product
         fm   the same of two encodings in each of which another one of [ids, modalities] has zeros as items' rows
     Decayed is everything, as by the `weight_decay` of the authors' program. The plain products in `fac` are that
@@ -36,8 +37,8 @@ class SLMRec(ModalLightGCN):
         if settings.ssl_task == 'fac':
             d, n = settings.latdim, self.parts - 1
             self.chain, self.known = (
-                nn.ModuleList(xavier_linear(d, d if number < n - 1 else max(d // 2, 1), generator)
-                              for number in range(n)) for _ in range(2))
+                nn.ModuleList(xavier_linear(d, d if number < n - 1 else max(d // 2, 1), generator, shifted)
+                              for number in range(n)) for shifted in (True, False))
 
     def losses(self, users, positives, negatives):
         settings, inputs = self.settings, self.inputs()

@@ -60,7 +60,9 @@ def test_slmrec_is_its_formula(rng, widths, n_layers):
     reached, chain = encoded[0][1][POSITIVES], 0
     for number, (_, shown) in enumerate(encoded[1:]):
         reached = linear(w, f'chain.{number}', reached)
-        chain = chain + in_batch(reached, linear(w, f'known.{number}', shown[POSITIVES]), 0.4)
+        known = shown[POSITIVES] @ w[f'known.{number}.weight'].T
+        shift = torch.as_tensor(rng.normal(size=known.shape[1]))  # the paper's k has one, which no loss sees
+        chain = chain + in_batch(reached, known + shift, 0.4)
     assert reached.shape[1] == 3  # half of d in the last step
     check_losses(model, w, {'main': in_batch(Plain.unit(users[USERS]), Plain.unit(items[POSITIVES]), 0.4),
                             'cl': 0.7 * chain, 'reg': 0.3 / 2 * all_squares(w)})
