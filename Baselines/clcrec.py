@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from Baselines.common import EmbeddingModel, xavier_linear
-from Baselines.features import feature_tables
+from Baselines.features import feature_tables, held, through
 from Utils.Layers import unit_rows
 from Utils.Ranking import RANKED
 from Utils.Ranks import own_rows
@@ -36,13 +36,22 @@ class CLCRec(EmbeddingModel):
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         tables = feature_tables(dataset, type(self).__name__, generator.device)
-        self.features = torch.cat([*tables.values()], 1)
-        self.encoder = nn.Sequential(xavier_linear(self.features.shape[1], HIDDEN, generator), nn.LeakyReLU(),
+        features = torch.cat([*tables.values()], 1)
+        self.features = held(features)
+        self.encoder = nn.Sequential(xavier_linear(features.shape[1], HIDDEN, generator), nn.LeakyReLU(),
                                      xavier_linear(HIDDEN, settings.latdim, generator))
         self.warm = torch.bincount(self.rows.items, minlength=dataset.n_items) > 0
 
+    def encoded(self, items=None):
+        """phi (I, d) of all items, or of the given ones (B,)."""
+        first, *others = self.encoder
+        shown = through(first, self.features, items)
+        for layer in others:
+            shown = layer(shown)
+        return shown
+
     def outputs(self):
-        return self.user_embeds, torch.where(self.warm[:, None], self.item_embeds, self.encoder(self.features))
+        return self.user_embeds, torch.where(self.warm[:, None], self.item_embeds, self.encoded())
 
     def drawn(self):
         """The negatives (K,) of a step."""
@@ -58,7 +67,7 @@ class CLCRec(EmbeddingModel):
 
     def losses(self, users, positives, negatives):
         settings, others = self.settings, self.drawn()
-        encoded = self.encoder(rows_of(self.features, torch.cat([positives, others])))
+        encoded = self.encoded(torch.cat([positives, others]))
         known, strange = encoded.split([len(users), len(others)])
         taken = self.taken(own_rows(users), others)
 

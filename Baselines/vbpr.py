@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from Baselines.common import EmbeddingModel, xavier
-from Baselines.features import feature_tables
+from Baselines.features import feature_tables, held, product
 from Utils.Utils import rows_of
 
 
@@ -24,17 +24,18 @@ class VBPR(EmbeddingModel):
     def __init__(self, dataset, settings, generator):
         super().__init__(dataset, settings, generator)
         tables = feature_tables(dataset, type(self).__name__, generator.device)
-        self.features = torch.cat([*tables.values()], 1)
+        features = torch.cat([*tables.values()], 1)
+        self.features = held(features)
         self.user_embeds = xavier((dataset.n_users, 2 * settings.latdim), generator)  # [gamma_u, theta_u]
         self.item_bias = nn.Parameter(torch.zeros(dataset.n_items, 1, device=generator.device))
-        self.projection = xavier((self.features.shape[1], settings.latdim + 1), generator)  # [E, beta]
+        self.projection = xavier((features.shape[1], settings.latdim + 1), generator)  # [E, beta]
 
     def user_rows(self, users):
         own = rows_of(self.user_embeds, users)
         return torch.cat([own, torch.ones_like(own[:, :1])], 1)
 
     def item_rows(self, items):
-        seen = rows_of(self.features, items) @ self.projection
+        seen = product(self.features, self.projection, items)
         bias = seen[:, -1:] + rows_of(self.item_bias, items)
         return torch.cat([rows_of(self.item_embeds, items), seen[:, :-1], bias], 1)
 

@@ -1,6 +1,7 @@
 """The baselines that use features: each against plain float64 loops or whole matrices, and in whole runs."""
 from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -27,11 +28,12 @@ from conftest import (
     unit_features,
 )
 
-from Baselines import BASELINES
+from Baselines import BASELINES, features
 from Benchmark import Plain
 from Model import slot
 from Utils import ItemGraphs
 from Utils.Errors import InputError
+from Utils.Graph import Block
 
 MODELS = [name for name, model in BASELINES.items() if model.needs_features]
 
@@ -218,6 +220,26 @@ def test_an_epoch_trains_everything(rng, name, widths):
     assert all(parameter.grad is not None for parameter in model.loop_parameters())
     if len(widths) > 1:  # the softmax of a single modality's weight is 1 whatever the weight
         assert all(parameter.grad.any() for parameter in model.loop_parameters())
+
+
+@pytest.mark.parametrize('name', sorted({*MODELS} - {'diffmm'}))
+def test_features_that_are_mostly_0_are_taken_as_what_they_are(rng, name, monkeypatch):
+    dataset = make_dataset(rng, {'brand': 40, 'category': 30})
+    for table in dataset.features.values():
+        table *= np.eye(N_ITEMS, table.shape[1])[rng.permutation(N_ITEMS)]
+
+    def trained():
+        model = make_model(name, dataset, '--graph_skip 0.5')
+        model.begin_epoch(lambda: None)
+        terms = model.losses(USERS, POSITIVES, NEGATIVES)
+        sum(terms.values()).backward()
+        return {**terms, **{key: table.grad for key, table in model.named_parameters()}, 'scores': all_scores(model)}
+
+    assert isinstance(features.held(torch.as_tensor(dataset.features['brand'])), Block)
+    passed_over = trained()
+    monkeypatch.setattr(features, 'SPARSE', -1)
+    for key, expected in trained().items():
+        torch.testing.assert_close(passed_over[key], expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize('name', BASELINES)
