@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 
+from Baselines.features import held, product
 from Benchmark import Plain
 from DataHandler import SPLITS, Dataset, NegativeSampler, UserRows, load_matrix
 from Model import MDMNS, slot
@@ -22,6 +23,7 @@ from Utils.NCE import nce, unit_self_nce
 from Utils.Utils import embedding_decay, noise_levels
 
 WIDTHS = {'image': 128, 'audio': 128}  # stand-in features
+BRANDS = 1000  # columns of which each item has a 1 in one
 
 
 @dataclass(frozen=True)
@@ -268,6 +270,20 @@ def evaluation(problem, plain):
     return run
 
 
+def sparse_features(problem, plain):
+    """The items' brands times a matrix (BRANDS, d), forward and backward: by each step of most baselines."""
+    n_items, d = problem.model.item_embeds.shape
+    brands = F.one_hot(torch.randint(BRANDS, (n_items,), generator=problem.seeded()), BRANDS).float()
+    weight = torch.randn(BRANDS, d, generator=problem.generator).requires_grad_()
+    table = held(brands)
+
+    def run():
+        shown = brands @ weight if plain else product(table, weight)
+        return grads_of((shown * shown).sum(), [weight])
+
+    return run
+
+
 def negative_sampling(problem, plain):
     if plain:
         pairs = list(zip(*(ends.tolist() for ends in problem.matrices['train'].nonzero()), strict=True))
@@ -326,7 +342,7 @@ def training_step_1(problem, plain):
 
 STAGES = {stage.__name__: stage for stage in (
     fusion, denoiser_step, sampling, graph_network, nce_users, nce_items, nce_itself, evaluation, negative_sampling,
-    training_step_0, training_step_1)}
+    sparse_features, training_step_0, training_step_1)}
 if hasattr(F, 'linear_cross_entropy'):
     STAGES['nce_torch'] = nce_torch
 
@@ -361,6 +377,7 @@ def work(stage, shape, settings):
         'nce_itself': (3 * shape.items**2 * d, 0),  # half of the similarities, both products with them
         'evaluation': (2 * min(n_eval, shape.users) * shape.items * d * (modalities + 1), 0),
         'negative_sampling': (0, n_train * 8 * 4),
+        'sparse_features': (0, 2 * 2 * 4 * d * shape.items),  # forward and backward: rows gathered, rows written
         'training_step_0': (cross, network[1]),
         'training_step_1': (multi, network[1])}[stage]
 

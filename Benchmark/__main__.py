@@ -1,6 +1,7 @@
 """Time and memory of each stage, in its plain form (Benchmark/Plain.py) and in ours, in one run: python -m Benchmark
 
     --quick         TikTok's shapes only, without whole training steps and epochs: under a minute
+    --stages NAME   these stages alone, whose rows are renewed in the table that is there
     --peers         other libraries instead, where they are installed: implicit (a sweep of iALS), RecBole (an epoch of
                     LightGCN, full ranking), each beside ours, as peers.csv and a table
     --ranks 1 2     the stages by one and by several processes of one thread instead, at five sizes and TikTok's, with
@@ -39,7 +40,7 @@ from Benchmark.Scaling import measure_ranks
 from Benchmark.Stages import PUBLISHED, SHAPES, STAGES, Problem, epoch_counts, plain_needs, work
 from Experiments.Estimates import in_words
 from Experiments.Publish import add_place, settle_place
-from Experiments.Tables import PAGES, write_csv, write_markdown
+from Experiments.Tables import PAGES, read_csv, write_csv, write_markdown
 from Params import Parser, number, parse
 from Utils.Command import run_command
 from Utils.Device import choose_device, keep_freed_memory
@@ -199,6 +200,21 @@ def draw_growth(points, path):
     figure.savefig(path, dpi=150, facecolor='white')
 
 
+def keep_rows(path, rows):
+    write_csv(path, [{key: f'{value:.4g}' if isinstance(value, float) else value for key, value in row.items()}
+                     for row in rows], COLUMNS)
+
+
+def renewed(path, rows):
+    """The rows of the table at path, if there is one, with these added or in place of their own, by shape and stage."""
+    old = ({key: value if key in ('stage', 'shape') else float(value) for key, value in row.items() if value}
+           for row in (read_csv(path) if path.is_file() else ()))
+    there = {(row['shape'], row['stage']): row for row in (*old, *rows)}
+    shapes, stages = [*SHAPES], [*STAGES]
+    return [there[key] for key in sorted(there, key=lambda key: (
+        shapes.index(key[0]), stages.index(key[1]) if key[1] in STAGES else len(stages)))]
+
+
 def show(row):
     cells = ''.join(f'{format_cell(column, row.get(column)):>13}' for column in COLUMNS[2:])
     print(f'{row["stage"]:20}{row["shape"]:8}{cells}  {row.get("note", "")}'.rstrip(), flush=True)
@@ -267,6 +283,8 @@ def command_line():
     parser = Parser(prog=f'python -m {NAME}', description=__doc__, allow_abbrev=False,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help="TikTok's shapes, no training steps and epochs")
+    parser.add_argument('--stages', nargs='+', choices=STAGES, metavar='NAME', default=(),
+                        help='these alone, in the table that is there: ' + ', '.join(STAGES))
     parser.add_argument('--peers', action='store_true', help='measure other libraries where they are installed')
     parser.add_argument('--published', action='store_true', help='an epoch of each published command, ours alone')
     parser.add_argument('--ranks', nargs='+', type=number(int, 1), metavar='N',
@@ -306,23 +324,24 @@ def main(argv=None):
     def keep(row):
         show(row)
         rows.append(row)
-        # whole at each row: a run of half an hour that is stopped leaves what it has measured
-        write_csv(partial, [{key: f'{value:.4g}' if isinstance(value, float) else value for key, value in row.items()}
-                            for row in rows], COLUMNS)
+        keep_rows(partial, rows)  # whole at each row: a run of half an hour that is stopped leaves what it has measured
 
     for shape in list(SHAPES.values())[:1 if options.quick else None]:
         settings = parse(shape.flags.split())
-        for stage in STAGES:
+        for stage in options.stages or STAGES:
             if not (options.quick and stage in LONG):
                 keep(run_stage(stage, shape, settings, options.data_dir, rates))
-        for method in () if options.quick else (0, 1):
+        for method in () if options.quick or options.stages else (0, 1):
             keep(epoch_row(rows, shape, settings, method))
+    if options.stages:
+        rows = renewed(path, rows)
+        keep_rows(partial, rows)
     partial.replace(path)
     write_markdown('benchmark', [{column: row.get(column) if column in ('stage', 'shape') else
                                   format_cell(column, row.get(column)) for column in COLUMNS} for row in rows],
                    options.to, PAGES if options.publish else ())
     print(f'written: {path}')
-    if not options.quick:
+    if not (options.quick or options.stages):
         points = growth(rates)
         write_csv(options.to / 'benchmark_growth.csv', [{'axis': axis, 'size': size, 'plain_s': plain, 'ours_s': ours}
                                               for axis, values in points.items() for size, plain, ours in values])

@@ -47,6 +47,19 @@ def test_a_folder_of_its_own_by_default(tmp_path, to, rng, monkeypatch, quick):
     assert rows_of(tmp_path / 'results' / 'figures' / 'benchmark' / 'benchmark.csv')[-1]['ratio'] == '2'
 
 
+def test_some_stages_are_renewed_in_the_table_that_is_there(to, monkeypatch, quick):
+    benchmark.main(['--to', str(to)])
+    before = rows_of(to / 'benchmark.csv')
+    (to / 'benchmark.png').unlink()
+    slow = benchmark.run_stage
+    monkeypatch.setattr(benchmark, 'run_stage', lambda *place, **__: slow(*place) | {'ratio': 7.0})
+    benchmark.main(['--stages', 'sampling', 'fusion', '--to', str(to)])
+    after = rows_of(to / 'benchmark.csv')
+    assert [row | {'ratio': ''} for row in after] == [row | {'ratio': ''} for row in before]
+    assert {row['stage'] for row in after if row['ratio'] == '7'} == {'sampling', 'fusion'}
+    assert not (to / 'benchmark.png').exists()
+
+
 @pytest.mark.parametrize('script', [*TABLES, dataset], ids=lambda script: script.NAME)
 def test_every_script_has_the_flags(script, capsys):
     with pytest.raises(SystemExit):
