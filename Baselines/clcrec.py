@@ -44,11 +44,7 @@ class CLCRec(EmbeddingModel):
 
     def encoded(self, items=None):
         """phi (I, d) of all items, or of the given ones (B,)."""
-        first, *others = self.encoder
-        shown = through(first, self.features, items)
-        for layer in others:
-            shown = layer(shown)
-        return shown
+        return self.encoder[1:](through(self.encoder[0], self.features, items))
 
     def outputs(self):
         return self.user_embeds, torch.where(self.warm[:, None], self.item_embeds, self.encoded())

@@ -18,9 +18,9 @@ is its own. Both forms start from the same seed and their results are compared. 
 of 128 random columns. The limit is the stage's counted FLOP over this machine's measured matrix-product rate, and,
 where that says little, the bytes it cannot avoid moving over the measured bandwidth. An epoch is composed: each stage's
 time as often as an epoch needs it. Plain forms that would not fit into memory, or would take more than `PATIENCE`
-seconds, are left out, as are the ratios to them. Without --quick, a picture shows how an epoch's cost grows with users,
-items and d (benchmark.png, its points benchmark_growth.csv). Runs on the CPU, but for --published --device cuda; needs
-Linux.
+seconds, are left out, as are the ratios to them. Without --quick and --stages, a picture shows how an epoch's cost
+grows with users, items and d (benchmark.png, its points benchmark_growth.csv). Runs on the CPU, but for --published
+--device cuda; needs Linux.
 """
 import argparse
 import multiprocessing
